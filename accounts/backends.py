@@ -1,0 +1,31 @@
+"""Log in with the user name or the e-mail address."""
+
+from typing import Any
+
+from django.contrib.auth.backends import BaseBackend
+from django.db.models import Q
+from django.http import HttpRequest
+
+from accounts.models import User
+
+
+class EmailBackend(BaseBackend):
+    def authenticate(
+        self,
+        request: HttpRequest | None,
+        username: str | None = None,
+        password: str | None = None,
+        **kwargs: Any,
+    ) -> User | None:
+        if not username or not password:
+            return None
+        person = User.objects.filter(
+            Q(username__iexact=username) | Q(email__iexact=username)
+        ).first()
+        if person is None:
+            User().set_password(password)  # the same time, whether or not the account exists
+            return None
+        return person if person.check_password(password) and person.is_active else None
+
+    def get_user(self, user_id: int) -> User | None:
+        return User.objects.filter(pk=user_id, is_active=True).first()

@@ -1,0 +1,73 @@
+"""The one permission check that every page, file and partial passes."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from django.contrib.auth.views import redirect_to_login
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django_htmx.http import HttpResponseClientRedirect
+
+from accounts import audit
+from accounts.access import access_of
+from accounts.permissions import has_permission
+
+SESSION_TOUCH_SECONDS = 60
+
+
+class AccessMiddleware:
+    """Lets a request through to a view only as far as the view's declaration allows."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        with audit.during(request):
+            return self.get_response(request)
+
+    def process_view(
+        self, request: HttpRequest, view: Callable[..., Any], args: Any, kwargs: Any
+    ) -> HttpResponse | None:
+        access = access_of(view)
+        if access is not None and access.public:
+            return None
+        person = request.user
+        if not person.is_authenticated:
+            return _ask_to_log_in(request)
+        if access is not None and person.role:
+            if access.permission is None or has_permission(person, access.permission):
+                _keep_session(request)
+                return None
+        audit.record(
+            audit.Action.ACCESS_DENIED, actor=person, path=request.path, method=request.method
+        )
+        permission = access.permission if access else None
+        if permission is None:
+            raise PermissionDenied("Your account has no role yet: ask an admin to give it one.")
+        raise PermissionDenied(
+            f"Only {permission.role_names} may {permission.act}, "
+            f"and you are signed in as a {person.get_role_display().lower() or 'guest'}."
+        )
+
+
+def _keep_session(request: HttpRequest) -> None:
+    """Push the idle limit on, with one write a minute and not one for every picture of a page."""
+    now = int(time.time())
+    if now - request.session.get("seen", 0) >= SESSION_TOUCH_SECONDS:
+        request.session["seen"] = now
+
+
+def _ask_to_log_in(request: HttpRequest) -> HttpResponse:
+    login = redirect_to_login(request.get_full_path())
+    if request.headers.get("Accept", "").startswith("application/json"):
+        return JsonResponse(
+            {"error": "Your session has ended. Log in again, then send the files once more."},
+            status=401,
+        )
+    if request.headers.get("HX-Request"):
+        # A partial cannot show a log-in form: the whole page goes there and comes back.
+        return HttpResponseClientRedirect(
+            redirect_to_login(request.headers.get("HX-Current-URL", "/")).url
+        )
+    return login

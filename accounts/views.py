@@ -1,0 +1,174 @@
+"""Log-in and the admin's pages about people, sites and the audit trail."""
+
+from typing import Any
+
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth import update_session_auth_hash
+from django.contrib.auth import views as auth_views
+from django.contrib.auth.forms import PasswordChangeForm
+from django.contrib.auth.signals import user_logged_in, user_logged_out
+from django.core.exceptions import ValidationError
+from django.core.paginator import Paginator
+from django.db import transaction
+from django.db.models import Q
+from django.dispatch import receiver
+from django.forms import BaseForm
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from accounts import audit, selectors, services
+from accounts.access import public, requires, signed_in
+from accounts.forms import AuditFilterForm, LoginForm, PersonForm, SiteForm
+from accounts.models import Site, User
+from accounts.permissions import Permission
+
+
+class _LoginView(auth_views.LoginView):
+    template_name = "accounts/login.html"
+    authentication_form = LoginForm
+    redirect_authenticated_user = True
+
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        login = request.POST.get("username", "").strip().lower()
+        if selectors.recent_login_failures(login) >= settings.LOGIN_FAILURES_PER_HOUR:
+            # Unbound: the password is not even looked at.
+            locked = LoginForm.error_messages["locked"]
+            return render(
+                request, self.template_name, {"form": LoginForm(request), "locked": locked}, status=429
+            )
+        return super().post(request, *args, **kwargs)
+
+    def form_invalid(self, form: BaseForm) -> HttpResponse:
+        audit.record(
+            audit.Action.LOGIN_FAILED,
+            actor=None,
+            label=form.data.get("username", "").strip().lower(),
+        )
+        return super().form_invalid(form)
+
+
+login = public(_LoginView.as_view())
+logout = public(auth_views.LogoutView.as_view())
+
+
+@receiver(user_logged_in)
+def _record_login(sender: object, user: User, **kwargs: Any) -> None:
+    audit.record(audit.Action.LOGIN, actor=user, subject=user)
+
+
+@receiver(user_logged_out)
+def _record_logout(sender: object, user: User | None, **kwargs: Any) -> None:
+    if user is not None:
+        audit.record(audit.Action.LOGOUT, actor=user, subject=user)
+
+
+@signed_in
+@require_http_methods(["GET", "POST"])
+def password(request: HttpRequest) -> HttpResponse:
+    form = PasswordChangeForm(request.user, request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        services.password_change(
+            person=request.user, password=form.cleaned_data["new_password1"]
+        )
+        update_session_auth_hash(request, request.user)  # this session stays, the others end
+        messages.success(request, "Your password is changed. Other sessions of yours have ended.")
+        return redirect("home")
+    return render(request, "accounts/password.html", {"form": form})
+
+
+@requires(Permission.MANAGE_PEOPLE)
+@require_GET
+def people(request: HttpRequest) -> HttpResponse:
+    with transaction.atomic():
+        audit.record(audit.Action.PEOPLE_VIEWED, actor=request.user)
+        people = list(selectors.people_for(request.user))
+    return render(request, "accounts/people.html", {"people": people, "sites": Site.objects.all()})
+
+
+@requires(Permission.MANAGE_PEOPLE)
+@require_http_methods(["GET", "POST"])
+def person_new(request: HttpRequest) -> HttpResponse:
+    form = PersonForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        person, first_password = services.person_create(by=request.user, **form.cleaned_data)
+        return _show_password(request, person, first_password)
+    return render(request, "accounts/person_form.html", {"form": form})
+
+
+@requires(Permission.MANAGE_PEOPLE)
+@require_http_methods(["GET", "POST"])
+def person_edit(request: HttpRequest, pk: int) -> HttpResponse:
+    person = get_object_or_404(selectors.people_for(request.user), pk=pk)
+    form = PersonForm(request.POST or None, instance=person)
+    if request.method == "POST" and form.is_valid():
+        try:
+            services.person_update(person=person, by=request.user, **form.cleaned_data)
+        except ValidationError as error:
+            form.add_error(None, error)
+        else:
+            messages.success(request, f"{person} is changed.")
+            return redirect("accounts:people")
+    return render(request, "accounts/person_form.html", {"form": form, "person": person})
+
+
+@requires(Permission.MANAGE_PEOPLE)
+@require_POST
+def person_password(request: HttpRequest, pk: int) -> HttpResponse:
+    person = get_object_or_404(selectors.people_for(request.user), pk=pk)
+    return _show_password(
+        request, person, services.password_reset_by_admin(person=person, by=request.user)
+    )
+
+
+def _show_password(request: HttpRequest, person: User, new_password: str) -> HttpResponse:
+    """Shown in the answer itself: never stored in a session, a message or a log."""
+    response = render(
+        request, "accounts/person_password.html", {"person": person, "password": new_password}
+    )
+    response["Cache-Control"] = "no-store"
+    return response
+
+
+@requires(Permission.MANAGE_PEOPLE)
+@require_http_methods(["GET", "POST"])
+def site_new(request: HttpRequest) -> HttpResponse:
+    form = SiteForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        site = services.site_create(by=request.user, **form.cleaned_data)
+        messages.success(request, f"{site} is added. Now choose who works for it.")
+        return redirect("accounts:people")
+    return render(request, "accounts/site_form.html", {"form": form})
+
+
+@requires(Permission.MANAGE_PEOPLE)
+@require_http_methods(["GET", "POST"])
+def site_edit(request: HttpRequest, pk: int) -> HttpResponse:
+    site = get_object_or_404(Site, pk=pk)
+    form = SiteForm(request.POST or None, instance=site)
+    if request.method == "POST" and form.is_valid():
+        services.site_update(site=site, by=request.user, **form.cleaned_data)
+        messages.success(request, f"{site} is changed.")
+        return redirect("accounts:people")
+    return render(request, "accounts/site_form.html", {"form": form, "site": site})
+
+
+@requires(Permission.VIEW_AUDIT)
+@require_GET
+def audit_trail(request: HttpRequest) -> HttpResponse:
+    events = selectors.audit_events_for(request.user)
+    form = AuditFilterForm(request.GET)
+    if form.is_valid():
+        if action := form.cleaned_data["action"]:
+            events = events.filter(action=action)
+        if text := form.cleaned_data["text"]:
+            events = events.filter(
+                Q(object_label__icontains=text)
+                | Q(actor__full_name__icontains=text)
+                | Q(actor__username__icontains=text)
+            )
+    with transaction.atomic():
+        audit.record(audit.Action.AUDIT_VIEWED, actor=request.user, query=request.GET.dict())
+        page = Paginator(events, 50).get_page(request.GET.get("page"))
+        return render(request, "accounts/audit.html", {"page": page, "form": form})

@@ -1,0 +1,86 @@
+from typing import Any
+
+from django import forms
+
+from accounts.models import Site, User
+from accounts.selectors import colleagues_of, sites_for
+from analyses.models import Sample
+from analyses.selectors import State
+from inference.cells import CLASSES
+
+
+class MultipleFileInput(forms.ClearableFileInput):
+    allow_multiple_selected = True
+
+
+class UploadForm(forms.Form):
+    """What belongs to a batch of images, beside the files themselves."""
+
+    batch = forms.UUIDField(widget=forms.HiddenInput)
+    sample = forms.ModelChoiceField(
+        Sample.objects.none(), required=False, widget=forms.HiddenInput
+    )
+    site = forms.ModelChoiceField(
+        Site.objects.none(), empty_label=None, widget=forms.Select
+    )
+    accession_number = forms.CharField(
+        max_length=40,
+        required=False,
+        strip=True,
+        validators=Sample._meta.get_field("accession_number").validators,
+        help_text="Leave empty to get the next number.",
+        widget=forms.TextInput(attrs={"autocomplete": "off", "placeholder": "automatic"}),
+    )
+    patient_identifier = forms.CharField(
+        label="Patient identifier",
+        max_length=40,
+        required=False,
+        help_text="Optional. A sample can be anonymous.",
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+    )
+
+    def __init__(self, *args: Any, person: User, samples: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["site"].queryset = sites_for(person)  # type: ignore[attr-defined]
+        self.fields["sample"].queryset = samples  # type: ignore[attr-defined]
+        if len(sites := list(sites_for(person)[:2])) == 1:
+            self.fields["site"].widget = forms.HiddenInput()
+            self.fields["site"].initial = sites[0].pk
+
+
+class SampleFilterForm(forms.Form):
+    SORTS = {
+        "-created_at": "Newest first",
+        "created_at": "Oldest first",
+        "accession_number": "Accession number",
+    }
+
+    q = forms.CharField(
+        label="Search",
+        required=False,
+        widget=forms.TextInput(
+            attrs={"type": "search", "placeholder": "Accession number, patient or file name"}
+        ),
+    )
+    label = forms.ChoiceField(
+        label="With class",
+        required=False,
+        choices=[("", "Any class"), *((label, c.name) for label, c in CLASSES.items())],
+    )
+    state = forms.ChoiceField(
+        required=False, choices=[("", "Any state"), *State.choices]
+    )
+    person = forms.ModelChoiceField(
+        User.objects.none(), label="Uploaded by", required=False, empty_label="Anybody"
+    )
+    since = forms.DateField(
+        label="From", required=False, widget=forms.DateInput(attrs={"type": "date"})
+    )
+    until = forms.DateField(
+        label="To", required=False, widget=forms.DateInput(attrs={"type": "date"})
+    )
+    sort = forms.ChoiceField(required=False, choices=list(SORTS.items()))
+
+    def __init__(self, *args: Any, person: User, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["person"].queryset = colleagues_of(person)  # type: ignore[attr-defined]

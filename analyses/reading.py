@@ -1,0 +1,106 @@
+"""Reading one claimed image: find its cells, classify them, write the result.
+
+Only workers import this: it brings the engine along.
+"""
+
+import logging
+from collections.abc import Sequence
+from time import perf_counter
+
+from django.db import transaction
+from django.utils import timezone
+
+from accounts import audit
+from analyses import pipeline
+from analyses.models import Analysis, Cell, Prediction, SampleImage
+from hematovision.files import store
+from hematovision.files.gate import GateError, decode
+from inference.engines import engine_for
+from inference.ml.bundle import BundleError
+from inference.ml.engine import CellPrediction, PictureResult
+from inference.ml.finder import FINDER_VERSION, Box
+
+logger = logging.getLogger(__name__)
+
+
+def analyse(analysis: Analysis) -> None:
+    """Read one claimed image and write its result, or why there is none. Raises nothing of the
+    image's making: one bad image never fails its neighbours."""
+    try:
+        complete(analysis, _read(analysis))
+    except BundleError as error:
+        pipeline.wait_for_model(analysis, str(error))
+    except GateError as error:
+        pipeline.fail(analysis, str(error), final=True)
+    except store.StoreError as error:
+        pipeline.fail(analysis, str(error))
+    except Exception as error:
+        logger.exception("Analysis %s failed.", analysis.pk)
+        pipeline.fail(analysis, f"An unexpected error: {type(error).__name__}: {error}")
+
+
+def _read(analysis: Analysis) -> PictureResult:
+    engine = engine_for(analysis.model_version)
+    image = decode(store.read(analysis.sample_image.stored_image.sha256))
+    if not analysis.sample_image.finder_version:
+        return engine.classify(image)
+    boxes = [Box(c.x, c.y, c.width, c.height) for c in analysis.sample_image.cells.all()]
+    start = perf_counter()
+    said = engine.predict_boxes(image, boxes)
+    return PictureResult(said, find_ms=0.0, engine_ms=(perf_counter() - start) * 1000)
+
+
+@transaction.atomic
+def complete(analysis: Analysis, result: PictureResult) -> bool:
+    """Write the result if this attempt still holds; return whether it did."""
+    sample_image = SampleImage.objects.select_for_update().get(pk=analysis.sample_image_id)
+    held = pipeline.held(analysis).update(
+        status=Analysis.Status.DONE,
+        error="",
+        finished_at=timezone.now(),
+        lease_expires_at=None,
+        find_ms=result.find_ms,
+        engine_ms=result.engine_ms,
+    )
+    if not held:
+        logger.info("Analysis %s: attempt %s no longer holds.", analysis.pk, analysis.attempt)
+        return False
+    if not sample_image.finder_version:  # cells are found once and stay
+        _cells_create(sample_image, result.cells)
+    Prediction.objects.bulk_create(
+        Prediction(
+            cell=cell,
+            model_version=analysis.model_version,
+            label=said.label,
+            confidence=said.confidence,
+            probabilities=said.probabilities,
+            flags=list(said.flags),
+        )
+        for cell, said in zip(sample_image.cells.all(), result.cells, strict=True)
+    )
+    audit.record(
+        audit.Action.ANALYSIS_DONE,
+        actor=analysis.requested_by,
+        subject=analysis,
+        cells=len(result.cells),
+        attempt=analysis.attempt,
+        worker=analysis.worker,
+    )
+    return True
+
+
+def _cells_create(sample_image: SampleImage, found: Sequence[CellPrediction]) -> None:
+    Cell.objects.bulk_create(
+        Cell(
+            sample_image=sample_image,
+            x=cell.box.x,
+            y=cell.box.y,
+            width=cell.box.width,
+            height=cell.box.height,
+            position=position,
+            finder_version=FINDER_VERSION,
+        )
+        for position, cell in enumerate(found)
+    )
+    sample_image.finder_version = FINDER_VERSION
+    sample_image.save(update_fields=["finder_version"])

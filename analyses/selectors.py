@@ -1,0 +1,235 @@
+"""Reads of samples, images and cells: always scoped to the sites of the person who asks."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from django.db import models
+from django.db.models import Case, Count, Exists, OuterRef, Prefetch, Q, QuerySet, Subquery, Value, When
+from django.utils import timezone
+
+from accounts.models import User
+from accounts.permissions import Permission, has_permission
+from accounts.selectors import sites_for
+from analyses.models import Analysis, Cell, Prediction, Sample, SampleImage
+from inference.cells import cell_class, in_order
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+STALE_QUEUE_SECONDS = 30  # a row that waits longer has no worker
+
+
+class State(models.TextChoices):
+    """How far the reading of a sample is, derived from its jobs."""
+
+    ANALYSING = "analysing", "Being analysed"
+    WAITING = "waiting", "Waiting for a model"
+    FAILED = "failed", "Some failed"
+    DONE = "done", "Analysed"
+
+
+def samples_for(person: User) -> QuerySet[Sample]:
+    """The samples of this person's sites; every page, file and list starts here."""
+    if not has_permission(person, Permission.VIEW_SAMPLES):
+        return Sample.objects.none()
+    return Sample.objects.filter(site__in=sites_for(person))
+
+
+def sample_images_for(person: User) -> QuerySet[SampleImage]:
+    return SampleImage.objects.filter(sample__in=samples_for(person)).select_related(
+        "sample", "stored_image"
+    )
+
+
+def cells_for(person: User) -> QuerySet[Cell]:
+    return Cell.objects.filter(sample_image__sample__in=samples_for(person)).select_related(
+        "sample_image__sample__model_version", "sample_image__stored_image"
+    )
+
+
+def analyses_for(person: User) -> QuerySet[Analysis]:
+    return Analysis.objects.filter(sample_image__sample__in=samples_for(person))
+
+
+# --- The list of samples ---------------------------------------------------------------------
+def with_state(samples: QuerySet[Sample]) -> QuerySet[Sample]:
+    """Annotate ``state``, ``image_count`` and ``first_image_id``."""
+    images = SampleImage.objects.filter(sample=OuterRef("pk"))
+    jobs = Analysis.objects.filter(sample_image__sample=OuterRef("pk"))
+    pending = jobs.filter(status__in=[Analysis.Status.QUEUED, Analysis.Status.RUNNING])
+    return samples.annotate(
+        state=Case(
+            When(Exists(pending), then=Value(State.ANALYSING.value)),
+            When(Exists(images.filter(analyses=None)), then=Value(State.WAITING.value)),
+            When(Exists(jobs.filter(status=Analysis.Status.FAILED)), then=Value(State.FAILED.value)),
+            default=Value(State.DONE.value),
+            output_field=models.CharField(),
+        ),
+        image_count=Subquery(_count(images), output_field=models.IntegerField()),
+        first_image_id=Subquery(images.order_by("position").values("pk")[:1]),
+    )
+
+
+def _count(rows: QuerySet[SampleImage]) -> QuerySet[SampleImage]:
+    return rows.order_by().values("sample").annotate(n=Count("pk")).values("n")
+
+
+@dataclass(frozen=True)
+class ClassCount:
+    label: str
+    name: str
+    count: int
+    uncertain: int
+    is_white: bool
+
+    def share_of(self, total: int) -> float:
+        return 100 * self.count / total if total else 0.0
+
+
+def class_counts(samples: Iterable[Sample]) -> dict[int, list[ClassCount]]:
+    """The model's counts by class for each of the samples (by pk), in one query."""
+    pks = [sample.pk for sample in samples]
+    rows = (
+        _current_predictions()
+        .filter(cell__sample_image__sample__in=pks)
+        .values("cell__sample_image__sample", "label", "flags")
+    )
+    counts: dict[int, Counter[str]] = {pk: Counter() for pk in pks}
+    uncertain: dict[int, Counter[str]] = {pk: Counter() for pk in pks}
+    for row in rows.annotate(n=Count("pk")).order_by():
+        pk, label = row["cell__sample_image__sample"], row["label"]
+        counts[pk][label] += row["n"]
+        if "uncertain" in row["flags"]:
+            uncertain[pk][label] += row["n"]
+    return {
+        pk: [
+            ClassCount(
+                label,
+                cell_class(label).name,
+                counts[pk][label],
+                uncertain[pk][label],
+                cell_class(label).is_white,
+            )
+            for label in in_order(list(counts[pk]))
+        ]
+        for pk in pks
+    }
+
+
+def _current_predictions() -> QuerySet[Prediction]:
+    """Each cell's answer by the model that its sample is pinned to."""
+    return Prediction.objects.filter(
+        model_version=models.F("cell__sample_image__sample__model_version")
+    )
+
+
+def samples_with_class(samples: QuerySet[Sample], label: str) -> QuerySet[Sample]:
+    said = _current_predictions().filter(
+        cell__sample_image__sample=OuterRef("pk"), label=label
+    )
+    return samples.filter(Exists(said))
+
+
+def samples_matching(samples: QuerySet[Sample], text: str) -> QuerySet[Sample]:
+    """Search by accession number, patient identifier or file name."""
+    files = SampleImage.objects.filter(sample=OuterRef("pk"), file_name__icontains=text)
+    return samples.filter(
+        Q(accession_number__icontains=text) | Q(patient__identifier__icontains=text) | Exists(files)
+    )
+
+
+# --- One sample ------------------------------------------------------------------------------
+def images_with_cells(sample: Sample) -> QuerySet[SampleImage]:
+    """The sample's images, each with its job and its cells with what the model says of them."""
+    predictions = Prediction.objects.filter(model_version=sample.model_version)
+    return sample.images.select_related("stored_image").prefetch_related(
+        Prefetch(
+            "analyses",
+            Analysis.objects.filter(model_version=sample.model_version),
+            to_attr="current_analyses",
+        ),
+        Prefetch("cells__predictions", predictions, to_attr="current_predictions"),
+    )
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How many of a sample's images are where."""
+
+    images: int
+    done: int
+    failed: int
+    queued: int
+    running: int
+    stale: bool
+    waiting_reason: str
+
+    @property
+    def pending(self) -> int:
+        return self.queued + self.running
+
+    @property
+    def without_model(self) -> int:
+        return self.images - self.done - self.failed - self.pending
+
+    @property
+    def token(self) -> str:
+        """Changes whenever the page would look different."""
+        return f"{self.images}-{self.done}-{self.failed}-{self.pending}-{int(self.stale)}"
+
+
+def progress_of(sample: Sample) -> Progress:
+    jobs = Analysis.objects.filter(sample_image__sample=sample)
+    count = Counter(dict(jobs.values_list("status").annotate(n=Count("pk")).order_by()))
+    late = timezone.now() - timedelta(seconds=STALE_QUEUE_SECONDS)
+    oldest = jobs.filter(status=Analysis.Status.QUEUED).order_by("due_at").first()
+    return Progress(
+        images=sample.images.count(),
+        done=count[Analysis.Status.DONE],
+        failed=count[Analysis.Status.FAILED],
+        queued=count[Analysis.Status.QUEUED],
+        running=count[Analysis.Status.RUNNING],
+        stale=oldest is not None and oldest.due_at < late,
+        waiting_reason=oldest.error if oldest else "",
+    )
+
+
+def same_picture_warning(sample_image: SampleImage, *, person: User) -> str:
+    """A sentence where the same picture is in a sample that may be another patient's, else ""."""
+    sample = sample_image.sample
+    others = Sample.objects.filter(
+        images__stored_image=sample_image.stored_image_id, is_synthetic=False
+    ).exclude(pk=sample.pk)
+    if sample.patient_id is not None:
+        others = others.exclude(patient=sample.patient_id)
+    if sample.is_synthetic or not others.exists():
+        return ""
+    visible = others.filter(site__in=sites_for(person)).first()
+    where = f"sample {visible}" if visible else "a sample of another site"
+    return (
+        f"The same picture is in {where} too, which may be another patient's. "
+        "Check which of the two it belongs to."
+    )
+
+
+@dataclass(frozen=True)
+class Queue:
+    waiting: int
+    failed: int
+    stale: bool
+
+
+def queue_state() -> Queue:
+    """The whole queue, for the admin's page: numbers only, nobody's data."""
+    jobs = Analysis.objects.all()
+    late = timezone.now() - timedelta(seconds=STALE_QUEUE_SECONDS)
+    waiting = jobs.filter(status__in=[Analysis.Status.QUEUED, Analysis.Status.RUNNING])
+    return Queue(
+        waiting=waiting.count(),
+        failed=jobs.filter(status=Analysis.Status.FAILED).count(),
+        stale=jobs.filter(status=Analysis.Status.QUEUED, due_at__lt=late).exists(),
+    )

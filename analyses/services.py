@@ -1,0 +1,204 @@
+"""Writes of samples and their images. What becomes of the jobs is in :mod:`analyses.pipeline`."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import cast
+from uuid import UUID
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
+from django.db.models import F, Max
+from django.utils import timezone
+
+from accounts import audit
+from accounts.models import Site, User
+from analyses import pipeline
+from analyses.models import AccessionCounter, Analysis, Patient, Sample, SampleImage
+from analyses.selectors import same_picture_warning
+from hematovision.files.gate import GateError
+from hematovision.files.models import StoredImage
+from hematovision.files.services import stored_image_create
+
+FILE_NAME_LENGTH = 200
+
+
+class Outcome(StrEnum):
+    ACCEPTED = "accepted"
+    DUPLICATE = "duplicate"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True)
+class FileOutcome:
+    """What became of one file, in a sentence for the person who sent it."""
+
+    name: str
+    outcome: Outcome
+    sentence: str
+    warning: str = ""
+    sample_image: SampleImage | None = None
+
+
+@dataclass(frozen=True)
+class NewSample:
+    """A sample to be made with the first picture that passes the gate.
+
+    ``batch`` names one upload that comes in many requests: the first of them makes the sample,
+    the others find it.
+    """
+
+    site: Site
+    accession_number: str = ""
+    patient_identifier: str = ""
+    batch: UUID | None = None
+    is_synthetic: bool = False
+
+
+def sample_create(*, new: NewSample, by: User) -> Sample:
+    """Make a sample; without an accession number it gets the next one of the day. Idempotent by
+    batch.
+
+    Raises:
+        ValidationError: the accession number is malformed or taken.
+    """
+    made = Sample.objects.filter(batch=new.batch, created_by=by) if new.batch else None
+    if made and (sample := made.first()):
+        return sample
+    try:
+        return _sample_insert(new=new, by=by)
+    except (ValidationError, IntegrityError) as error:
+        if made and (sample := made.all().first()):  # another request of this batch was first
+            return sample
+        if isinstance(error, ValidationError):
+            raise
+        raise ValidationError("This accession number exists already.") from error
+
+
+@transaction.atomic
+def _sample_insert(*, new: NewSample, by: User) -> Sample:
+    patient = None
+    if new.patient_identifier:
+        patient, _ = Patient.objects.get_or_create(
+            site=new.site, identifier=new.patient_identifier
+        )
+    sample = Sample(
+        site=new.site,
+        accession_number=new.accession_number or _next_accession_number(),
+        patient=patient,
+        batch=new.batch,
+        is_synthetic=new.is_synthetic,
+        created_by=by,
+    )
+    sample.full_clean()
+    sample.save()
+    audit.record(
+        audit.Action.SAMPLE_CREATED,
+        actor=by,
+        subject=sample,
+        site=new.site.name,
+        patient=new.patient_identifier or None,
+        synthetic=new.is_synthetic,
+    )
+    return sample
+
+
+def images_upload(
+    *, target: Sample | NewSample, files: Iterable[tuple[str, bytes]], by: User
+) -> tuple[Sample | None, list[FileOutcome]]:
+    """Add pictures to a sample, each in a transaction of its own: a bad one harms no other.
+
+    A new sample is made with the first picture that passes the gate, so that a batch of broken
+    files leaves no empty sample; then the sample is None.
+
+    Raises:
+        ValidationError: the new sample's accession number is malformed or taken.
+    """
+    sample = target if isinstance(target, Sample) else None
+    outcomes = []
+    for name, data in files:
+        name = name[:FILE_NAME_LENGTH]
+        try:
+            with transaction.atomic():
+                stored_image = stored_image_create(data=data)
+                if isinstance(target, NewSample) and sample is None:
+                    sample = sample_create(new=target, by=by)
+                outcome = sample_image_add(
+                    sample=cast(Sample, sample), stored_image=stored_image, file_name=name, by=by
+                )
+        except GateError as error:
+            audit.record(
+                audit.Action.IMAGE_REFUSED,
+                actor=by,
+                subject=sample,
+                label=name,
+                file_name=name,
+                reason=str(error),
+            )
+            outcome = FileOutcome(name, Outcome.REFUSED, str(error))
+        outcomes.append(outcome)
+    return sample, outcomes
+
+
+@transaction.atomic
+def sample_image_add(
+    *, sample: Sample, stored_image: StoredImage, file_name: str, by: User
+) -> FileOutcome:
+    """Put one picture into a sample and queue its analysis. The same picture counts once."""
+    sample = Sample.objects.select_for_update().get(pk=sample.pk)
+    if there := sample.images.filter(stored_image=stored_image).first():
+        return FileOutcome(
+            file_name,
+            Outcome.DUPLICATE,
+            f"The same picture is in {sample} already, as {there.file_name}. It counts once.",
+            sample_image=there,
+        )
+    last = sample.images.aggregate(last=Max("position"))["last"]
+    sample_image = SampleImage.objects.create(
+        sample=sample,
+        stored_image=stored_image,
+        file_name=file_name,
+        position=0 if last is None else last + 1,
+        uploaded_by=by,
+    )
+    audit.record(
+        audit.Action.IMAGE_UPLOADED, actor=by, subject=sample_image, sha256=stored_image.sha256
+    )
+    queued = pipeline.queue(sample_image=sample_image, by=by)
+    return FileOutcome(
+        file_name,
+        Outcome.ACCEPTED,
+        "Received." if queued else "Received and kept. It waits until an admin activates a model.",
+        same_picture_warning(sample_image, person=by),
+        sample_image,
+    )
+
+
+@transaction.atomic
+def analysis_retry(*, analysis: Analysis, by: User) -> None:
+    """Give a failed analysis a fresh set of attempts."""
+    analysis = Analysis.objects.select_for_update().get(pk=analysis.pk)
+    if analysis.status != Analysis.Status.FAILED:
+        raise ValidationError("Only a failed analysis can be retried.")
+    reason = analysis.error
+    analysis.status = Analysis.Status.QUEUED
+    analysis.attempt = 0
+    analysis.error = ""
+    analysis.due_at = timezone.now()
+    analysis.priority = Analysis.Priority.INTERACTIVE
+    analysis.save()
+    audit.record(audit.Action.ANALYSIS_RETRIED, actor=by, subject=analysis, failed_with=reason)
+    pipeline.hint_on_commit()
+
+
+def _next_accession_number() -> str:
+    """The next number of today that nobody has typed by hand before."""
+    now = timezone.localtime()
+    while True:
+        counter, _ = AccessionCounter.objects.get_or_create(day=now.date())
+        AccessionCounter.objects.filter(pk=counter.pk).update(last=F("last") + 1)
+        counter.refresh_from_db()
+        number = settings.ACCESSION_FORMAT.format(date=now, number=counter.last)
+        if not Sample.objects.filter(accession_number=number).exists():
+            return str(number)

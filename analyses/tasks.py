@@ -1,0 +1,50 @@
+"""Celery's side of the pipeline: hints in, rows handled."""
+
+import logging
+from typing import Any
+
+from celery.signals import worker_ready
+from django.conf import settings
+
+from analyses import pipeline, reading
+from hematovision.celery import job
+from inference.engines import engine_for
+from inference.ml.bundle import BundleError
+from inference.selectors import active_model_version
+
+logger = logging.getLogger(__name__)
+
+
+@job(bind=True, name="analyses.tasks.analyse_queued")
+def analyse_queued(self: Any) -> None:
+    """Claim queued rows and handle them one by one; ask for another turn while there are more."""
+    _load_engine()
+    claimed = pipeline.claim(worker=self.request.hostname)
+    for position, analysis in enumerate(claimed):
+        pipeline.renew(claimed[position:])
+        reading.analyse(analysis)
+    if len(claimed) == settings.ANALYSIS_CLAIM_SIZE or any(row.attempt > 1 for row in claimed):
+        pipeline.hint()
+
+
+def _load_engine() -> None:
+    """Load the model in use after the fork (once; the hint at start is what calls this first)."""
+    try:
+        if model_version := active_model_version():
+            engine_for(model_version)
+    except BundleError as error:
+        logger.error("%s Analyses wait.", error)
+
+
+@job(name="analyses.tasks.reap")
+def reap() -> None:
+    """The recovery, periodic by beat."""
+    pipeline.reap()
+
+
+@worker_ready.connect
+def recover(sender: Any, **kwargs: Any) -> None:
+    """At start: what a former worker of this name held is free again."""
+    pipeline.release(worker=sender.hostname)
+    pipeline.reap()
+    pipeline.hint()

@@ -1,0 +1,323 @@
+"""Pages about samples and their images; thin: reads by selectors, writes by services."""
+
+from collections.abc import Callable
+from uuid import uuid4
+
+from django.conf import settings
+from django.contrib import messages
+from django.core.exceptions import ValidationError
+from django.core.paginator import Paginator
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.utils.http import content_disposition_header
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from accounts import audit
+from accounts.access import requires
+from accounts.permissions import Permission
+from accounts.selectors import sites_for
+from analyses import pictures, selectors, services
+from analyses.examples import example_sample_create
+from analyses.forms import SampleFilterForm, UploadForm
+from analyses.models import Sample
+from hematovision.files.store import StoreError
+from hematovision.files.store import read as read_stored
+from inference.ml.bundle import BundleError
+from inference.selectors import active_model_version
+
+SAMPLES_PER_PAGE = 20
+IMAGES_PER_PAGE = 20
+VIEWED = "viewed_samples"  # in the session: samples whose view this session has recorded
+VIEWED_KEPT = 50
+NO_SITE = "You belong to no site yet, so there is no place for your samples: ask an admin."
+
+
+# --- Upload ----------------------------------------------------------------------------------
+@requires(Permission.UPLOAD_IMAGES)
+@require_http_methods(["GET", "POST"])
+def upload(request: HttpRequest) -> HttpResponse:
+    """The page that takes images. With ``Accept: application/json`` it answers for its script."""
+    wants_json = request.headers.get("Accept", "").startswith("application/json")
+    if request.method == "GET":
+        return _upload_page(request, _new_form(request))
+    form = UploadForm(
+        request.POST, person=request.user, samples=selectors.samples_for(request.user)
+    )
+    files = request.FILES.getlist("images")
+    if not form.is_valid():
+        return _upload_refused(request, form, wants_json)
+    if not files:
+        form.add_error(None, "Choose one or more images first.")
+        return _upload_refused(request, form, wants_json)
+    target = form.cleaned_data["sample"] or services.NewSample(
+        site=form.cleaned_data["site"],
+        accession_number=form.cleaned_data["accession_number"],
+        patient_identifier=form.cleaned_data["patient_identifier"],
+        batch=form.cleaned_data["batch"],
+    )
+    try:
+        sample, outcomes = services.images_upload(
+            target=target, files=((file.name, file.read()) for file in files), by=request.user
+        )
+    except ValidationError as error:
+        where = "To add images to that sample, open it and choose “Add images”."
+        form.add_error("accession_number", f"{error.messages[0]} {where}")
+        return _upload_refused(request, form, wants_json)
+    if wants_json:
+        return JsonResponse(_upload_json(sample, outcomes))
+    return _upload_page(request, _new_form(request), sample=sample, outcomes=outcomes)
+
+
+def _new_form(request: HttpRequest) -> UploadForm:
+    samples = selectors.samples_for(request.user)
+    initial: dict[str, object] = {"batch": uuid4()}
+    if pk := request.GET.get("sample", ""):
+        initial["sample"] = get_object_or_404(samples, pk=pk if pk.isdigit() else 0)
+    return UploadForm(initial=initial, person=request.user, samples=samples)
+
+
+def _upload_page(
+    request: HttpRequest,
+    form: UploadForm,
+    *,
+    status: int = 200,
+    sample: Sample | None = None,
+    outcomes: list[services.FileOutcome] | None = None,
+) -> HttpResponse:
+    context = {
+        "form": form,
+        "existing": form.initial.get("sample"),
+        "sample": sample,
+        "outcomes": outcomes,
+        "progress": selectors.progress_of(sample) if sample else None,
+        "max_mb": settings.UPLOAD_MAX_BYTES // 2**20,
+        "max_megapixels": settings.UPLOAD_MAX_PIXELS // 1_000_000,
+        "max_files": settings.UPLOAD_MAX_FILES,
+        "model": active_model_version(),
+        "no_site": "" if sites_for(request.user).exists() else NO_SITE,
+    }
+    return render(request, "analyses/upload.html", context, status=status)
+
+
+def _upload_refused(request: HttpRequest, form: UploadForm, wants_json: bool) -> HttpResponse:
+    if wants_json:
+        sentences = [str(text) for errors in form.errors.values() for text in errors]
+        return JsonResponse({"error": " ".join(sentences)}, status=422)
+    return _upload_page(request, form, status=422)
+
+
+def _upload_json(
+    sample: Sample | None, outcomes: list[services.FileOutcome]
+) -> dict[str, object]:
+    return {
+        "sample": sample
+        and {
+            "id": sample.pk,
+            "accession_number": sample.accession_number,
+            "url": reverse("analyses:sample", args=[sample.pk]),
+            "results_url": reverse("analyses:results", args=[sample.pk]),
+        },
+        "files": [
+            {
+                "name": outcome.name,
+                "outcome": outcome.outcome,
+                "sentence": outcome.sentence,
+                "warning": outcome.warning,
+            }
+            for outcome in outcomes
+        ],
+    }
+
+
+@requires(Permission.UPLOAD_IMAGES)
+@require_POST
+def example(request: HttpRequest) -> HttpResponse:
+    """A synthetic smear, marked as such, goes the way of every upload."""
+    site = sites_for(request.user).first()
+    if site is None:
+        messages.error(request, NO_SITE)
+        return redirect("analyses:upload")
+    sample = example_sample_create(site=site, by=request.user)
+    return redirect("analyses:sample", pk=sample.pk)
+
+
+# --- Samples ---------------------------------------------------------------------------------
+@requires(Permission.VIEW_SAMPLES)
+@require_GET
+def samples(request: HttpRequest) -> HttpResponse:
+    """The history: what this person's role and sites allow."""
+    form = SampleFilterForm(request.GET, person=request.user)
+    found = selectors.with_state(selectors.samples_for(request.user))
+    if form.is_valid():
+        found = _filtered(found, form)
+    page = Paginator(found.select_related("site", "created_by", "patient"), SAMPLES_PER_PAGE)
+    rows = page.get_page(request.GET.get("page"))
+    counts = selectors.class_counts(rows.object_list)
+    for sample in rows.object_list:
+        sample.class_counts = counts[sample.pk]
+    audit.record(
+        audit.Action.SAMPLES_LISTED,
+        actor=request.user,
+        query=request.GET.dict(),
+        samples=[sample.pk for sample in rows.object_list],
+    )
+    context = {"page": rows, "form": form, "filtered": any(request.GET.dict().values())}
+    return render(request, "analyses/samples.html", context)
+
+
+def _filtered(found: QuerySet[Sample], form: SampleFilterForm) -> QuerySet[Sample]:
+    """Apply the filters that are filled in, each by its own selector or plain lookup."""
+    wanted = form.cleaned_data
+    if wanted["q"]:
+        found = selectors.samples_matching(found, wanted["q"].strip())
+    if wanted["label"]:
+        found = selectors.samples_with_class(found, wanted["label"])
+    lookups = {
+        "state": wanted["state"],
+        "created_by": wanted["person"],
+        "created_at__date__gte": wanted["since"],
+        "created_at__date__lte": wanted["until"],
+    }
+    found = found.filter(**{name: value for name, value in lookups.items() if value})
+    return found.order_by(wanted["sort"] or "-created_at", "-pk")
+
+
+@requires(Permission.VIEW_SAMPLES)
+@require_GET
+def sample(request: HttpRequest, pk: int) -> HttpResponse:
+    """One sample: every image with its cells, and what the model says of each."""
+    sample = _sample(request, pk)
+    _record_view(request, sample)
+    return render(request, "analyses/sample.html", _results_context(request, sample))
+
+
+@requires(Permission.VIEW_SAMPLES)
+@require_GET
+def results(request: HttpRequest, pk: int) -> HttpResponse:
+    """The part of the sample's page that grows while the worker runs; 204 while it has not.
+
+    A poll leaves no event of its own: the page that polls has left one, or the first poll does.
+    """
+    sample = _sample(request, pk)
+    if sample.pk not in request.session.get(VIEWED, []):
+        _record_view(request, sample)
+    progress = selectors.progress_of(sample)
+    if request.GET.get("token") == progress.token:
+        return HttpResponse(status=204)
+    context = _results_context(request, sample)
+    response = render(request, "analyses/_results.html", context)
+    response["Cache-Control"] = "no-store"
+    return response
+
+
+def _sample(request: HttpRequest, pk: int) -> Sample:
+    visible = selectors.samples_for(request.user)
+    return get_object_or_404(
+        visible.select_related("site", "patient", "created_by", "model_version"), pk=pk
+    )
+
+
+def _record_view(request: HttpRequest, sample: Sample) -> None:
+    audit.record(audit.Action.SAMPLE_VIEWED, actor=request.user, subject=sample)
+    others = [pk for pk in request.session.get(VIEWED, []) if pk != sample.pk]
+    request.session[VIEWED] = [*others, sample.pk][-VIEWED_KEPT:]
+
+
+def _results_context(request: HttpRequest, sample: Sample) -> dict[str, object]:
+    images = Paginator(selectors.images_with_cells(sample), IMAGES_PER_PAGE)
+    page = images.get_page(request.GET.get("page"))
+    counts = selectors.class_counts([sample])[sample.pk]
+    return {
+        "sample": sample,
+        "page": page,
+        "progress": selectors.progress_of(sample),
+        "white_counts": [count for count in counts if count.is_white],
+        "other_counts": [count for count in counts if not count.is_white],
+        "white_total": sum(count.count for count in counts if count.is_white),
+        "uncertain_total": sum(count.uncertain for count in counts),
+        "warnings": [
+            warning
+            for image in page.object_list
+            if (warning := selectors.same_picture_warning(image, person=request.user))
+        ],
+    }
+
+
+@requires(Permission.RETRY_ANALYSES)
+@require_POST
+def retry(request: HttpRequest, pk: int) -> HttpResponse:
+    analysis = get_object_or_404(selectors.analyses_for(request.user), pk=pk)
+    try:
+        services.analysis_retry(analysis=analysis, by=request.user)
+    except ValidationError as error:
+        messages.warning(request, error.messages[0])
+    return redirect("analyses:sample", pk=analysis.sample_image.sample_id)
+
+
+# --- Files -----------------------------------------------------------------------------------
+@requires(Permission.VIEW_SAMPLES)
+@require_GET
+def thumbnail(request: HttpRequest, pk: int) -> HttpResponse:
+    image = get_object_or_404(selectors.sample_images_for(request.user), pk=pk)
+    return _picture(lambda: pictures.thumbnail(image))
+
+
+@requires(Permission.VIEW_SAMPLES)
+@require_GET
+def view(request: HttpRequest, pk: int) -> HttpResponse:
+    image = get_object_or_404(selectors.sample_images_for(request.user), pk=pk)
+    return _picture(lambda: pictures.view(image))
+
+
+@requires(Permission.VIEW_SAMPLES)
+@require_GET
+def original(request: HttpRequest, pk: int) -> HttpResponse:
+    """The bytes as they came, as a download under the name that the person gave."""
+    image = get_object_or_404(selectors.sample_images_for(request.user), pk=pk)
+    try:
+        data = read_stored(image.stored_image.sha256)
+    except StoreError as error:
+        return _unavailable(error)
+    audit.record(audit.Action.IMAGE_DOWNLOADED, actor=request.user, subject=image)
+    return HttpResponse(
+        data,
+        content_type=image.stored_image.media_type,
+        headers={
+            "Content-Disposition": content_disposition_header(True, image.file_name) or "attachment",
+            "X-Content-Type-Options": "nosniff",
+        },
+    )
+
+
+@requires(Permission.VIEW_SAMPLES)
+@require_GET
+def crop(request: HttpRequest, pk: int) -> HttpResponse:
+    cell = get_object_or_404(selectors.cells_for(request.user), pk=pk)
+    return _picture(lambda: pictures.crop(cell))
+
+
+@requires(Permission.VIEW_SAMPLES)
+@require_GET
+def heat_map(request: HttpRequest, pk: int) -> HttpResponse:
+    cell = get_object_or_404(selectors.cells_for(request.user), pk=pk)
+    try:
+        return _picture(lambda: pictures.heat_map(cell))
+    except LookupError as error:
+        raise Http404(str(error)) from error
+
+
+def _picture(make: Callable[[], bytes]) -> HttpResponse:
+    """A JPEG that this browser may keep for an hour, or a sentence why there is none."""
+    try:
+        data = make()
+    except (StoreError, BundleError) as error:
+        return _unavailable(error)
+    response = HttpResponse(data, content_type="image/jpeg")
+    response["Cache-Control"] = "private, max-age=3600"
+    return response
+
+
+def _unavailable(error: Exception) -> HttpResponse:
+    return HttpResponse(str(error), status=503, content_type="text/plain; charset=utf-8")

@@ -1,0 +1,80 @@
+"""The content-addressed store: every file lies under the SHA-256 of its bytes.
+
+A file is written to a temporary name on the same disk, flushed, then renamed: a reader sees the
+whole of it or nothing, and two writers of the same bytes end with one file.
+"""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from django.conf import settings
+
+
+class StoreError(RuntimeError):
+    """A stored file is missing or its bytes have changed; the text says which."""
+
+
+def write(data: bytes) -> str:
+    """Store the bytes and return their SHA-256 in hexadecimal. Idempotent."""
+    sha256 = hashlib.sha256(data).hexdigest()
+    path = _path(sha256)
+    if not path.exists():
+        _write_and_rename(path, data, durable=True)
+    return sha256
+
+
+def read(sha256: str) -> bytes:
+    """Return the stored bytes.
+
+    Raises:
+        StoreError: there is no such file, or its bytes are no longer those that were stored.
+    """
+    try:
+        data = _path(sha256).read_bytes()
+    except OSError as error:
+        raise StoreError(f"The stored file {sha256[:12]} cannot be read: {error.strerror}.") from error
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise StoreError(f"The stored file {sha256[:12]} is damaged: restore it from a backup.")
+    return data
+
+
+def derived(sha256: str, name: str, make: Callable[[], bytes]) -> bytes:
+    """Return a file made from a stored one (a thumbnail, say), making it on the first call.
+
+    It is a cache: the folder ``derived`` can be deleted at any time.
+    """
+    path = Path(settings.MEDIA_ROOT) / "derived" / sha256[:2] / sha256 / name
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        data = make()
+        _write_and_rename(path, data, durable=False)
+        return data
+
+
+def _path(sha256: str) -> Path:
+    return Path(settings.MEDIA_ROOT) / "sha256" / sha256[:2] / sha256[2:4] / sha256
+
+
+def _write_and_rename(path: Path, data: bytes, *, durable: bool) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".incoming-")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    if durable:
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)

@@ -1,0 +1,94 @@
+"""The front page, the home page by role, the health check and the pages for errors."""
+
+from typing import Any
+
+from django.core.exceptions import PermissionDenied
+from django.db import connection
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import redirect, render
+from django.template.loader import render_to_string
+from django.views.decorators.http import require_GET
+
+from accounts import audit
+from accounts.access import public, signed_in
+from accounts.permissions import Role
+from accounts.selectors import people_for
+from analyses import selectors as analyses
+from inference.cells import NOT_RECOGNISED, cell_class, in_order
+from inference.selectors import active_model_version
+
+RECENT_SAMPLES = 6
+
+
+@public
+@require_GET
+def front(request: HttpRequest) -> HttpResponse:
+    """What HematoVision is, for everybody."""
+    model = active_model_version()
+    context = {
+        "model": model,
+        "classes": [cell_class(label).plural for label in in_order(model.classes)] if model else [],
+        "not_recognised": NOT_RECOGNISED,
+    }
+    return render(request, "front.html", context)
+
+
+@signed_in
+@require_GET
+def home(request: HttpRequest) -> HttpResponse:
+    """Where each role begins: technicians upload, doctors look through, admins oversee."""
+    person = request.user
+    if person.role == Role.TECHNICIAN:
+        return redirect("analyses:upload")
+    samples = analyses.with_state(analyses.samples_for(person))
+    recent = list(samples.select_related("site", "created_by", "patient")[:RECENT_SAMPLES])
+    counts = analyses.class_counts(recent)
+    audit.record(
+        audit.Action.SAMPLES_LISTED, actor=person, samples=[sample.pk for sample in recent]
+    )
+    for sample in recent:
+        sample.class_counts = counts[sample.pk]
+    context: dict[str, Any] = {"recent": recent, "model": active_model_version()}
+    if person.role == Role.ADMIN:
+        people = people_for(person)
+        context |= {
+            "queue": analyses.queue_state(),
+            "people_count": people.filter(is_active=True).count(),
+            "sample_count": analyses.samples_for(person).count(),
+        }
+    return render(request, "home.html", context)
+
+
+@public
+@require_GET
+def healthz(request: HttpRequest) -> HttpResponse:
+    """For load balancers: the process answers and reaches its database."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+    return JsonResponse({"status": "ok"})
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return render(request, "errors/400.html", {"reason": str(exception)}, status=400)
+
+
+def denied(request: HttpRequest, exception: Exception) -> HttpResponse:
+    reason = str(exception) if isinstance(exception, PermissionDenied) else ""
+    return render(request, "errors/403.html", {"reason": reason}, status=403)
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return render(request, "errors/404.html", status=404)
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Without the request: what is broken may be the database that the page's frame reads."""
+    return HttpResponse(render_to_string("errors/500.html"), status=500)
+
+
+@public
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    if request.headers.get("Accept", "").startswith("application/json"):
+        message = "This page is too old. Reload it, then send the files once more."
+        return JsonResponse({"error": message}, status=403)
+    return render(request, "errors/csrf.html", status=403)

@@ -1,0 +1,38 @@
+"""The engine of a model version: loaded once per process, after the fork, and kept."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+
+from inference.ml.bundle import BundleError, load_bundle
+from inference.selectors import bundle_folder
+
+if TYPE_CHECKING:
+    from inference.ml.engine import Engine
+    from inference.models import ModelVersion
+
+
+def engine_for(model_version: ModelVersion) -> Engine:
+    """The engine of this version; a sample pinned to another version gets another engine.
+
+    Raises:
+        inference.ml.bundle.BundleError: the bundle is missing or damaged.
+    """
+    return _load(str(bundle_folder(model_version)), model_version.sha256)
+
+
+@lru_cache(maxsize=2)  # the model in use and the one before it, whose samples may still be open
+def _load(folder: str, sha256: str) -> Engine:
+    from inference.ml.engine import Engine  # here: a web process that shows no heat map needs none
+
+    bundle = load_bundle(Path(folder))
+    if bundle.sha256 != sha256:
+        raise BundleError(
+            f"The model {bundle.version} in {folder} is not the one that was registered. "
+            "Restore the folder from a backup."
+        )
+    return Engine(bundle, threads=settings.ENGINE_THREADS)

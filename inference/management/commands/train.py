@@ -1,0 +1,118 @@
+"""``manage.py train``: train a model on folders of labelled pictures."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings as django_settings
+from django.core.management.base import BaseCommand, CommandError
+from tqdm import tqdm
+
+if TYPE_CHECKING:
+    from inference.ml.train import Progress
+
+
+class Command(BaseCommand):
+    help = (
+        "Trains a classifier of white blood cells on folders that have one sub-folder of "
+        "pictures for each class, and writes a model bundle. Ctrl-C keeps the best epoch so far."
+    )
+    requires_system_checks: list[str] = []
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--data", type=Path, action="append", required=True, metavar="FOLDER")
+        parser.add_argument(
+            "--groups",
+            type=Path,
+            action="append",
+            default=[],
+            metavar="CSV",
+            help="table of file and source photograph; without one every file is its own",
+        )
+        parser.add_argument(
+            "--weights",
+            default="imagenet",
+            help="file of starting weights, or 'imagenet' to download them (default)",
+        )
+        parser.add_argument(
+            "--out", type=Path, help="folder of the bundle (default: the active model's)"
+        )
+        parser.add_argument("--epochs", type=int, default=16)
+        parser.add_argument("--crops-per-epoch", type=int, default=7200)
+        parser.add_argument("--batch", type=int, default=32)
+        parser.add_argument("--learning-rate", type=float, default=3e-4)
+        parser.add_argument("--patience", type=int, default=5)
+        parser.add_argument("--validation", type=float, default=0.15, help="share of photographs")
+        parser.add_argument("--test", type=float, default=0.2, help="share of photographs")
+        parser.add_argument("--seed", type=int, default=0)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            # TensorFlow takes seconds to import, and serving machines do not have it.
+            from inference.ml.data import DataError
+            from inference.ml.export import ExportError
+            from inference.ml.network import WeightsError
+            from inference.ml.train import Settings, train
+        except ImportError as error:
+            raise CommandError(
+                f"Training needs TensorFlow and scikit-learn ({error}). "
+                "Install them with: pip install -r requirements.txt"
+            ) from error
+
+        settings = Settings(
+            data=tuple(options["data"]),
+            groups=tuple(options["groups"]),
+            out=options["out"] or django_settings.MODEL_BUNDLE,
+            weights=options["weights"],
+            epochs=options["epochs"],
+            crops_per_epoch=options["crops_per_epoch"],
+            batch=options["batch"],
+            learning_rate=options["learning_rate"],
+            patience=options["patience"],
+            validation=options["validation"],
+            test=options["test"],
+            seed=options["seed"],
+            command=shlex.join(["manage.py", *sys.argv[1:]]),
+        )
+        try:
+            with _Bars() as bars:
+                bundle = train(settings, bars.show)
+        except (DataError, ExportError, WeightsError, ValueError) as error:
+            raise CommandError(str(error)) from error
+        except KeyboardInterrupt:
+            raise CommandError("Stopped before there was anything to keep.") from None
+        for dataset, figures in bundle.card.metrics.items():
+            by_photograph = figures["by_photograph"]
+            self.stdout.write(
+                f"{dataset} ({figures['what']}): accuracy {figures['accuracy']['value']:.3f} "
+                f"{figures['accuracy']['interval']} of {figures['images']} pictures; "
+                f"{by_photograph['right']} of {by_photograph['photographs']} photographs."
+            )
+
+
+class _Bars:
+    """One progress bar for each stage, with the time left."""
+
+    def __init__(self) -> None:
+        self._bar: tqdm | None = None
+
+    def __enter__(self) -> _Bars:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def show(self, progress: Progress) -> None:
+        if self._bar is None or self._bar.desc != progress.stage:
+            if self._bar is not None:
+                self._bar.close()
+            self._bar = tqdm(total=progress.total, mininterval=2 if sys.stderr.isatty() else 30)
+            self._bar.desc = progress.stage
+        self._bar.update(progress.done - self._bar.n)
+        if progress.message:
+            self._bar.write(progress.message, file=sys.stderr)

@@ -1,0 +1,227 @@
+"""Read labelled pictures from folders of classes and cut their main cells out."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from inference.ml.finder import SMALLEST_CELL, SMALLEST_PLATELET, find_cells
+from inference.ml.preprocess import Preprocessing, crop_cell, prepare
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp"})
+PLATELET = "platelet"
+
+
+class DataError(Exception):
+    """Training data cannot be used; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A labelled picture of one cell.
+
+    Attributes
+    ----------
+    path : Path
+    dataset : str
+        The last two parts of its folder's path, e.g. ``bccd/TRAIN``.
+    label : str
+        Its class folder's name in lower case.
+    group : str
+        The source photograph, unique over all data sets.
+    sha256 : str
+        Of the file.
+    """
+
+    path: Path
+    dataset: str
+    label: str
+    group: str
+    sha256: str
+
+    @property
+    def stratum(self) -> str:
+        return f"{self.dataset}:{self.label}"
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """All items, and the data sets whose source photographs nobody has told."""
+
+    items: list[Item]
+    groups_unknown: tuple[str, ...]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return tuple(sorted({item.label for item in self.items}))
+
+    def fingerprint(self) -> str:
+        """SHA-256 over every file's class and content, whatever the order."""
+        lines = sorted(f"{item.label} {item.sha256}" for item in self.items)
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def list_items(folders: Sequence[Path], group_tables: Sequence[Path] = ()) -> Listing:
+    """List the pictures of folders that have one sub-folder for each class.
+
+    Parameters
+    ----------
+    folders : sequence of Path
+    group_tables : sequence of Path
+        CSV files whose first column is a file, written from any folder above it, and
+        whose second is its source photograph. Pictures of a data set that no table
+        names are groups of their own (identical files together).
+
+    Raises
+    ------
+    DataError
+        If a folder has no pictures, a table is unreadable or names only a part of a
+        data set (the rest would leak), or fewer than two classes are there.
+    """
+    tables = [_read_groups(path) for path in group_tables]
+    items: list[Item] = []
+    unknown: list[str] = []
+    for folder in folders:
+        dataset = "/".join(folder.resolve().parts[-2:])
+        files = _class_files(folder)
+        photographs = [_photograph(path, tables) for path in files]
+        missing = sum(photograph is None for photograph in photographs)
+        if 0 < missing < len(files):
+            example = files[photographs.index(None)]
+            raise DataError(
+                f"The group tables name {len(files) - missing} of the {len(files)} pictures "
+                f"of {folder}, but not {missing}, for example {example}. Complete them."
+            )
+        if missing:
+            unknown.append(dataset)
+        with ThreadPoolExecutor() as pool:
+            hashes = list(pool.map(_sha256, files))
+        items += [
+            Item(path, dataset, path.parent.name.lower(), f"{dataset}:{name or sha[:12]}", sha)
+            for path, name, sha in zip(files, photographs, hashes, strict=True)
+        ]
+    if len({item.label for item in items}) < 2:
+        raise DataError("Training needs folders of at least two classes.")
+    return Listing(items, tuple(unknown))
+
+
+def read_image(path: Path) -> NDArray[np.uint8]:
+    """A picture file as RGB, uint8 (H, W, 3)."""
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def main_cell_crop(
+    image: NDArray[np.uint8], label: str, parameters: Preprocessing
+) -> NDArray[np.uint8] | None:
+    """The crop of a picture's main cell, uint8 (S, S, 3), or None if none is found.
+
+    A picture that is labelled as a platelet is searched for smaller things, too.
+    """
+    smallest = SMALLEST_PLATELET if label == PLATELET else SMALLEST_CELL
+    cells = find_cells(image, smallest=smallest)
+    if not cells:
+        return None
+    return crop_cell(prepare(image, parameters), cells[0].box, parameters)
+
+
+def cut_crops(
+    items: Sequence[Item],
+    parameters: Preprocessing,
+    *,
+    advance: Callable[[], None] = lambda: None,
+    workers: int = 2,
+) -> tuple[NDArray[np.uint8], list[int]]:
+    """Cut the main cell out of each picture.
+
+    Parameters
+    ----------
+    items : sequence of Item
+    parameters : Preprocessing
+    advance : callable
+        Called once for each picture.
+
+    Returns
+    -------
+    crops : uint8 array of shape (M, S, S, 3)
+    kept : list of int
+        For each crop the position of its item. Pictures without a cell are left out.
+
+    Raises
+    ------
+    DataError
+        If a picture cannot be read.
+    """
+
+    def cut(item: Item) -> NDArray[np.uint8] | None:
+        try:
+            image = read_image(item.path)
+        except OSError as error:
+            raise DataError(f"{item.path} cannot be read ({error}). Remove or mend it.") from error
+        return main_cell_crop(image, item.label, parameters)
+
+    crops = np.empty((len(items), parameters.size, parameters.size, 3), np.uint8)
+    kept: list[int] = []
+    with ThreadPoolExecutor(workers) as pool:
+        for position, crop in enumerate(pool.map(cut, items)):
+            if crop is not None:
+                crops[len(kept)] = crop
+                kept.append(position)
+            advance()
+    return crops[: len(kept)], kept
+
+
+def _class_files(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise DataError(f"There is no folder {folder}.")
+    files = sorted(
+        path
+        for path in folder.glob("*/*")
+        if path.suffix.lower() in SUFFIXES and path.is_file()
+    )
+    if not files:
+        raise DataError(f"{folder} has no sub-folders with pictures, one for each class.")
+    return files
+
+
+def _read_groups(path: Path) -> dict[tuple[str, ...], str]:
+    """From the last parts of a file's path, as the table writes it, to its photograph."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.reader(file))[1:]
+        return {PurePosixPath(row[0]).parts: row[1] for row in rows if row}
+    except (OSError, UnicodeDecodeError, IndexError) as error:
+        raise DataError(
+            f"The group table {path} cannot be read ({error}). It needs a heading and two "
+            "columns: file and source photograph."
+        ) from error
+
+
+def _photograph(path: Path, tables: Sequence[dict[tuple[str, ...], str]]) -> str | None:
+    """The photograph of a file: the entry that agrees with most of its path counts."""
+    parts = path.resolve().parts
+    for length in range(len(parts), 0, -1):
+        names = {table[parts[-length:]] for table in tables if parts[-length:] in table}
+        if len(names) > 1:
+            raise DataError(f"The group tables name two photographs for {path}: {sorted(names)}.")
+        if names:
+            return names.pop()
+    return None
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def count_by(values: Sequence[str]) -> dict[str, int]:
+    """How often each value occurs, in alphabetical order."""
+    return dict(sorted(Counter(values).items()))

@@ -1,0 +1,67 @@
+"""The network: MobileNetV2, global average pooling, dropout, one dense layer."""
+
+from __future__ import annotations
+
+import keras
+
+BATCH_NORM_MOMENTUM = 0.95
+"""Keras' 0.999 would keep the statistics of ImageNet through a few hundred steps."""
+
+
+class WeightsError(Exception):
+    """Starting weights cannot be had; the message says what to do."""
+
+
+def build_classifier(
+    classes: int, size: int, *, weights: str | None, dropout: float = 0.3
+) -> keras.Model:
+    """A classifier of crops.
+
+    Parameters
+    ----------
+    classes : int
+    size : int
+        Side of a crop in pixels.
+    weights : str or None
+        Path of a weights file, ``imagenet`` to download them, or None for random
+        weights, which is of use for tests only.
+    dropout : float
+
+    Returns
+    -------
+    keras.Model
+        From (N, size, size, 3) in -1 to 1 to ``logits`` (N, classes); its layer
+        ``out_relu`` gives the last feature map.
+
+    Raises
+    ------
+    WeightsError
+        If the weights cannot be read or downloaded.
+    """
+    try:
+        base = keras.applications.MobileNetV2(
+            input_shape=(size, size, 3), include_top=False, weights=weights
+        )
+    except Exception as error:  # urllib, h5py and Keras each raise their own kinds
+        raise WeightsError(
+            f"The starting weights {weights!r} cannot be loaded ({error}). Give the path of "
+            "a weights file of MobileNetV2 without its top, or 'imagenet' where there is "
+            "internet access."
+        ) from error
+    for layer in base.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = BATCH_NORM_MOMENTUM
+    pooled = keras.layers.GlobalAveragePooling2D(name="pooled")(base.output)
+    dropped = keras.layers.Dropout(dropout, name="dropout")(pooled)
+    logits = keras.layers.Dense(classes, name="logits")(dropped)
+    return keras.Model(base.input, logits, name="white_cells")
+
+
+def with_features(model: keras.Model) -> keras.Model:
+    """The same network with two outputs: logits and the last feature map."""
+    return keras.Model(model.input, [model.output, model.get_layer("out_relu").output])
+
+
+def pooled_features(model: keras.Model) -> keras.Model:
+    """The same network up to what the dense layer sees: (N, 1280)."""
+    return keras.Model(model.input, model.get_layer("pooled").output)

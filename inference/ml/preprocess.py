@@ -1,0 +1,179 @@
+"""From a picture and a box to what the network sees; one code for training and serving.
+
+``prepare`` works on the whole picture once, ``crop_cell`` on each box, ``to_network``
+on a batch of crops. All they know beside the pixels is a `Preprocessing`, which
+travels in the card of the model that was trained with it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from inference.ml.finder import Box, background_colour
+
+_BLACK = 24  # a missing corner of a rotated picture, with some JPEG noise
+_BLACK_RIM = 5  # pixels over which JPEG smears such a corner
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocessing:
+    """Parameters of the way from the picture to the network.
+
+    Attributes
+    ----------
+    size : int
+        Side of a crop in pixels.
+    context : float
+        Side of the square that is cut out, over the longer side of the cell's box.
+    background : int
+        Grey value to which white balance brings the empty field; also what lies
+        outside the picture.
+    """
+
+    size: int = 128
+    context: float = 1.5
+    background: int = 235
+
+    def __post_init__(self) -> None:
+        if not (16 <= self.size <= 1024 and 0.5 <= self.context <= 8):
+            raise ValueError("Preprocessing: size must be 16 to 1024 and context 0.5 to 8.")
+        if not 1 <= self.background <= 255:
+            raise ValueError("Preprocessing: background must be 1 to 255.")
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Preprocessing:
+        """Read the parameters from a card.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is missing, unknown or out of range: a card from another
+            version of the program must not be half understood.
+        """
+        expected = {field.name for field in fields(cls)}
+        if set(values) != expected:
+            raise ValueError(f"Preprocessing needs {sorted(expected)}, not {sorted(values)}.")
+        return cls(
+            size=int(values["size"]),
+            context=float(values["context"]),
+            background=int(values["background"]),
+        )
+
+
+def prepare(image: NDArray[np.uint8], parameters: Preprocessing) -> NDArray[np.uint8]:
+    """White-balance a whole picture to its background and fill black corners.
+
+    Parameters
+    ----------
+    image : uint8 array of shape (H, W, 3)
+        RGB.
+
+    Returns
+    -------
+    uint8 array of shape (H, W, 3)
+    """
+    gain = parameters.background / background_colour(image)
+    levels = np.arange(256, dtype=np.float32)[:, None] * gain
+    table = np.clip(np.rint(levels), 0, 255).astype(np.uint8)
+    balanced = cv2.LUT(image, table[None]).astype(np.uint8, copy=False)
+    outside = _black_outside(image)
+    if outside is not None:
+        balanced[outside] = parameters.background
+    return balanced
+
+
+def crop_square(box: Box, parameters: Preprocessing) -> tuple[int, int, int]:
+    """The square that is cut out round a box: left, top and side, in pixels of the picture.
+
+    It may reach outside the picture.
+    """
+    side = max(2, math.ceil(parameters.context * max(box.width, box.height)))
+    left = round(box.x + (box.width - side) / 2)
+    top = round(box.y + (box.height - side) / 2)
+    return left, top, side
+
+
+def crop_cell(
+    prepared: NDArray[np.uint8], box: Box, parameters: Preprocessing
+) -> NDArray[np.uint8]:
+    """Cut a cell out, with some of what is around it, at the common scale.
+
+    Parameters
+    ----------
+    prepared : uint8 array of shape (H, W, 3)
+        What `prepare` made of the picture.
+    box : Box
+        Round the cell: from the finder or drawn by a person.
+
+    Returns
+    -------
+    uint8 array of shape (S, S, 3)
+
+    Raises
+    ------
+    ValueError
+        If the box is empty or lies outside the picture.
+    """
+    height, width = prepared.shape[:2]
+    if box.width < 1 or box.height < 1:
+        raise ValueError(f"The box {box} is empty.")
+    if box.x < 0 or box.y < 0 or box.x + box.width > width or box.y + box.height > height:
+        raise ValueError(f"The box {box} reaches outside the picture of {width}x{height} pixels.")
+
+    left, top, side = crop_square(box, parameters)
+    inner = prepared[max(0, top) : top + side, max(0, left) : left + side]
+    if inner.shape[:2] != (side, side):
+        square = np.full((side, side, 3), parameters.background, np.uint8)
+        row, column = max(0, -top), max(0, -left)
+        square[row : row + inner.shape[0], column : column + inner.shape[1]] = inner
+    else:
+        square = inner
+    interpolation = cv2.INTER_AREA if side > parameters.size else cv2.INTER_LINEAR
+    crop = cv2.resize(square, (parameters.size, parameters.size), interpolation=interpolation)
+    return crop.astype(np.uint8, copy=False)
+
+
+def to_network(crops: NDArray[np.uint8], parameters: Preprocessing) -> NDArray[np.float32]:
+    """Scale crops to the numbers that MobileNetV2 takes.
+
+    Parameters
+    ----------
+    crops : uint8 array of shape (N, S, S, 3)
+
+    Returns
+    -------
+    float32 array of shape (N, S, S, 3)
+        In -1 to 1.
+
+    Raises
+    ------
+    ValueError
+        If the crops have another shape or type.
+    """
+    size = parameters.size
+    if crops.ndim != 4 or crops.shape[1:] != (size, size, 3) or crops.dtype != np.uint8:
+        raise ValueError(f"Crops must be uint8 (N, {size}, {size}, 3), not {crops.shape}.")
+    return crops.astype(np.float32) / np.float32(127.5) - np.float32(1)
+
+
+def _black_outside(image: NDArray[np.uint8]) -> NDArray[np.bool_] | None:
+    """Where a rotated or shifted picture has no picture: black that meets the edge."""
+    black = cv2.inRange(image, (0, 0, 0), (_BLACK, _BLACK, _BLACK))
+    frame = (black[0], black[-1], black[:, 0], black[:, -1])
+    if not any(np.count_nonzero(line) > _BLACK_RIM for line in frame):
+        return None
+    _, labels = cv2.connectedComponents(black, connectivity=8)
+    edge = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
+    of_edge = np.unique(edge[edge > 0])
+    outside = np.isin(labels, of_edge).astype(np.uint8)
+    rim = np.ones((2 * _BLACK_RIM + 1, 2 * _BLACK_RIM + 1), np.uint8)
+    return cv2.dilate(outside, rim).astype(bool)

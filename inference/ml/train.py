@@ -1,0 +1,294 @@
+"""Train a classifier of white cells and write its bundle."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from inference.ml.augment import WIDER
+from inference.ml.bundle import Bundle
+from inference.ml.calibrate import calibration_error, confidence_thresholds, fit_temperature
+from inference.ml.data import DataError, Item, Listing, count_by, cut_crops, list_items
+from inference.ml.engine import softmax
+from inference.ml.evaluate import evaluate
+from inference.ml.export import write_bundle
+from inference.ml.fit import Part, Schedule, fine_tune, predict_logits, warm_up
+from inference.ml.network import build_classifier
+from inference.ml.preprocess import Preprocessing
+from inference.ml.split import SIDES, Side, split_by_group
+
+Stage = Literal["cut", "warm up", "train", "evaluate"]
+_PARITY_CROPS = 64
+_LISTED_WITHOUT_CELL = 200  # names in the card; it stays small
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a training run is told.
+
+    Attributes
+    ----------
+    data, groups : tuple of Path
+        Folders of class sub-folders; tables of source photographs.
+    out : Path
+        Folder of the bundle.
+    weights : str or None
+        Path of starting weights, ``imagenet``, or None for random ones (tests only).
+    epochs, crops_per_epoch, batch : int
+    learning_rate : float
+        At the top of its curve.
+    patience : int
+        Epochs without a better validation loss before training stops.
+    validation, test : float
+        Shares of the source photographs.
+    seed : int
+    command : str
+        How the run was started, for the card.
+    """
+
+    data: tuple[Path, ...]
+    out: Path
+    weights: str | None
+    groups: tuple[Path, ...] = ()
+    epochs: int = 16
+    crops_per_epoch: int = 7200
+    batch: int = 32
+    learning_rate: float = 3e-4
+    patience: int = 5
+    validation: float = 0.15
+    test: float = 0.2
+    seed: int = 0
+    command: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a run stands: `done` of `total` steps of a stage, and a line if there is news."""
+
+    stage: Stage
+    done: int
+    total: int
+    message: str = ""
+
+
+Report = Callable[[Progress], None]
+
+
+def train(settings: Settings, report: Report = lambda _: None) -> Bundle:
+    """Train, evaluate and write a bundle.
+
+    Parameters
+    ----------
+    settings : Settings
+    report : callable
+        Told about every step. KeyboardInterrupt, whether from it or from a person,
+        ends the fine-tuning; the best epoch so far is evaluated and written.
+
+    Raises
+    ------
+    DataError, WeightsError, ExportError
+        With a sentence that says what is wrong.
+    KeyboardInterrupt
+        If stopped before fine-tuning begins.
+    """
+    keras.utils.set_random_seed(settings.seed)
+    preprocessing = Preprocessing()
+    listing = list_items(settings.data, settings.groups)
+    # The network first: wrong weights should not be found out after minutes of cutting.
+    model = build_classifier(len(listing.classes), preprocessing.size, weights=settings.weights)
+    parts, without_cell = _cut_parts(listing, settings, preprocessing, report)
+
+    report(Progress("warm up", 0, 1))
+    warm_up(model, parts["train"], preprocessing, settings.seed)
+    report(Progress("warm up", 1, 1))
+    history = fine_tune(
+        model,
+        parts["train"],
+        parts["validation"],
+        preprocessing,
+        Schedule(
+            epochs=settings.epochs,
+            crops_per_epoch=settings.crops_per_epoch,
+            batch=settings.batch,
+            learning_rate=settings.learning_rate,
+            patience=settings.patience,
+            seed=settings.seed,
+        ),
+        lambda done, total, message: report(Progress("train", done, total, message)),
+    )
+
+    report(Progress("evaluate", 0, 1))
+    validation, test = parts["validation"], parts["test"]
+    logits = predict_logits(model, validation.crops, preprocessing)
+    temperature = fit_temperature(logits, validation.labels, validation.weights)
+    thresholds = confidence_thresholds(
+        softmax(logits / np.float32(temperature)), validation.labels, validation.weights
+    )
+    test_logits = predict_logits(model, test.crops, preprocessing)
+    bundle = write_bundle(
+        model,
+        settings.out,
+        classes=listing.classes,
+        preprocessing=preprocessing,
+        temperature=temperature,
+        thresholds={
+            name: round(float(value), 4)
+            for name, value in zip(listing.classes, thresholds, strict=True)
+        },
+        metrics=_metrics(
+            softmax(test_logits / np.float32(temperature)), thresholds, test, listing, settings
+        ),
+        dataset=_dataset_card(listing, without_cell),
+        split=_split_card(parts, settings),
+        training=_training_card(settings, history),
+        parity_crops=test.crops[:: max(1, len(test.items) // _PARITY_CROPS)],
+    )
+    report(Progress("evaluate", 1, 1, f"Wrote {bundle.version} to {settings.out}."))
+    return bundle
+
+
+def _cut_parts(
+    listing: Listing, settings: Settings, preprocessing: Preprocessing, report: Report
+) -> tuple[dict[Side, Part], list[Item]]:
+    """Split and cut the crops, training ones wider; also the items without a cell."""
+    total, done = len(listing.items), 0
+    for dataset in listing.groups_unknown:
+        warning = (
+            f"WARNING: groups unknown for {dataset}: every file counts as its own photograph. "
+            "If several files show one cell, one photograph or one patient, its figures flatter."
+        )
+        report(Progress("cut", 0, total, warning))
+
+    def advance() -> None:
+        nonlocal done
+        done += 1
+        report(Progress("cut", done, total))
+
+    wide = replace(
+        preprocessing,
+        size=round(preprocessing.size * WIDER),
+        context=preprocessing.context * WIDER,
+    )
+    sides = split_by_group(
+        [item.group for item in listing.items],
+        [item.stratum for item in listing.items],
+        validation=settings.validation,
+        test=settings.test,
+        seed=settings.seed,
+    )
+    parts: dict[Side, Part] = {}
+    without_cell: list[Item] = []
+    for side in SIDES:
+        items = [item for item, its in zip(listing.items, sides, strict=True) if its == side]
+        crops, kept = cut_crops(items, wide if side == "train" else preprocessing, advance=advance)
+        if not kept:
+            raise DataError(f"No cell is left for the {side} side. Give more pictures.")
+        found = [items[position] for position in kept]
+        labels = np.array([listing.classes.index(item.label) for item in found])
+        parts[side] = Part(crops, labels, found)
+        without_cell += [items[at] for at in sorted(set(range(len(items))) - set(kept))]
+    gone = set(listing.classes) - {item.label for item in parts["train"].items}
+    if gone:
+        raise DataError(f"The training side has no cell of {', '.join(sorted(gone))}.")
+    lines = [f"No cell was found in {len(without_cell)} of {total} pictures; they are left out."]
+    lines += [f"  {item.path}" for item in without_cell]
+    report(Progress("cut", total, total, "\n".join(lines)))
+    return parts, without_cell
+
+
+def _metrics(
+    probabilities: np.ndarray,
+    thresholds: np.ndarray,
+    test: Part,
+    listing: Listing,
+    settings: Settings,
+) -> dict[str, Any]:
+    """Figures on the test side, for each data set by itself."""
+    figures = {}
+    for dataset in sorted({item.dataset for item in test.items}):
+        of_set = np.array([item.dataset == dataset for item in test.items])
+        rows, labels = probabilities[of_set], test.labels[of_set]
+        groups = [item.group for item in test.items if item.dataset == dataset]
+        known = dataset not in listing.groups_unknown
+        predicted = rows.argmax(axis=1)
+        believed = rows.max(axis=1) >= thresholds[predicted]
+        right = predicted == labels
+        figures[dataset] = {
+            "what": "photographs never seen in training"
+            if known
+            else "same-laboratory figure, patients unknown",
+            **evaluate(rows, labels, groups, listing.classes, seed=settings.seed),
+            "calibration_error": round(calibration_error(rows, labels), 4),
+            "mean_confidence": round(float(rows.max(axis=1).mean()), 4),
+            "not_flagged": round(float(believed.mean()), 4),
+            "wrong_among_not_flagged": round(float((~right[believed]).mean()), 4)
+            if believed.any()
+            else None,
+        }
+    return figures
+
+
+def _dataset_card(listing: Listing, without_cell: Sequence[Item]) -> dict[str, Any]:
+    return {
+        "fingerprint": listing.fingerprint(),
+        "pictures": count_by([item.stratum for item in listing.items]),
+        "groups_unknown": list(listing.groups_unknown),
+        "without_cell": len(without_cell),
+        "without_cell_files": [
+            f"{item.stratum}/{item.path.name}" for item in without_cell[:_LISTED_WITHOUT_CELL]
+        ],
+    }
+
+
+def _split_card(parts: dict[Side, Part], settings: Settings) -> dict[str, Any]:
+    def photographs(part: Part) -> dict[str, int]:
+        return count_by([stratum for stratum, _ in {(i.stratum, i.group) for i in part.items}])
+
+    return {
+        "seed": settings.seed,
+        "shares": {"validation": settings.validation, "test": settings.test},
+        "pictures": {side: len(part.items) for side, part in parts.items()},
+        "photographs": {side: photographs(part) for side, part in parts.items()},
+        "test_groups": sorted(set(parts["test"].groups)),
+    }
+
+
+def _training_card(settings: Settings, history: list[dict[str, float]]) -> dict[str, Any]:
+    told = {
+        name: [str(one) for one in value] if isinstance(value, tuple) else value
+        for name, value in asdict(settings).items()
+    }
+    return {
+        **told,
+        "out": str(settings.out),
+        "history": history,
+        "code_version": _code_version(),
+        "libraries": {
+            "python": platform.python_version(),
+            "tensorflow": tf.__version__,
+            "keras": keras.__version__,
+        },
+    }
+
+
+def _code_version() -> str:
+    """The commit of the checkout that trains, with ``+`` if files differ from it."""
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--dirty=+"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return described.stdout.strip()

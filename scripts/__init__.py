@@ -1,0 +1,1 @@
+"""What starts, supervises and prepares the system on one machine."""
