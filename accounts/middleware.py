@@ -40,7 +40,7 @@ class AccessMiddleware:
                 _keep_session(request)
                 return None
         audit.record(
-            audit.Action.ACCESS_DENIED, actor=person, path=request.path, method=request.method
+            audit.Action.ACCESS_DENIED, actor=person, label=request.path, method=request.method
         )
         permission = access.permission if access else None
         if permission is None:

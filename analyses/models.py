@@ -14,6 +14,11 @@ from accounts.models import Site
 from hematovision.files.models import StoredImage
 from inference.models import ModelVersion
 
+ACCESSION_TAKEN = (
+    "This accession number exists already. "
+    "To add images to that sample, open it and choose “Add images”."
+)
+
 
 class Patient(models.Model):
     """Whose sample it is, by the identifier that the site uses. Optional: samples can be anonymous."""
@@ -60,6 +65,7 @@ class Sample(models.Model):
     model_version = models.ForeignKey(
         ModelVersion,
         null=True,
+        blank=True,
         on_delete=models.PROTECT,
         related_name="+",
         help_text="the model that all images of the sample are read with; "
@@ -67,7 +73,7 @@ class Sample(models.Model):
     )
     is_synthetic = models.BooleanField(default=False, help_text="an example, not a patient's")
     batch = models.UUIDField(
-        null=True, unique=True, help_text="the upload that made it: many requests, one sample"
+        null=True, blank=True, unique=True, help_text="the upload that made it: many requests, one sample"
     )
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+"
@@ -80,7 +86,7 @@ class Sample(models.Model):
             models.UniqueConstraint(
                 fields=["site", "accession_number"],
                 name="accession_number_unique_in_site",
-                violation_error_message="This accession number exists already.",
+                violation_error_message=ACCESSION_TAKEN,
             ),
         )
 

@@ -8,7 +8,19 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from django.db import models
-from django.db.models import Case, Count, Exists, OuterRef, Prefetch, Q, QuerySet, Subquery, Value, When
+from django.db.models import (
+    Case,
+    Count,
+    Exists,
+    Min,
+    OuterRef,
+    Prefetch,
+    Q,
+    QuerySet,
+    Subquery,
+    Value,
+    When,
+)
 from django.utils import timezone
 
 from accounts.models import User
@@ -198,22 +210,26 @@ def progress_of(sample: Sample) -> Progress:
     )
 
 
-def same_picture_warning(sample_image: SampleImage, *, person: User) -> str:
-    """A sentence where the same picture is in a sample that may be another patient's, else ""."""
-    sample = sample_image.sample
-    others = Sample.objects.filter(
-        images__stored_image=sample_image.stored_image_id, is_synthetic=False
-    ).exclude(pk=sample.pk)
+def same_picture_warning(sample: Sample, *, person: User, image: SampleImage | None = None) -> str:
+    """A sentence where pictures of this sample (or this one of them) are in another sample too,
+    which may be another patient's; else "". A sample of another site is not named."""
+    uses = SampleImage.objects.filter(sample__is_synthetic=False).exclude(sample=sample)
+    if image is not None:
+        uses = uses.filter(stored_image=image.stored_image_id)
+    else:
+        uses = uses.filter(stored_image__in=sample.images.values("stored_image"))
     if sample.patient_id is not None:
-        others = others.exclude(patient=sample.patient_id)
-    if sample.is_synthetic or not others.exists():
-        return ""
-    visible = others.filter(site__in=sites_for(person)).first()
-    where = f"sample {visible}" if visible else "a sample of another site"
-    return (
-        f"The same picture is in {where} too, which may be another patient's. "
-        "Check which of the two it belongs to."
+        uses = uses.exclude(sample__patient=sample.patient_id)
+    visible = Q(sample__site__in=sites_for(person))
+    found = uses.aggregate(
+        images=Count("stored_image", distinct=True), named=Min("sample__accession_number", filter=visible)
     )
+    if sample.is_synthetic or not found["images"]:
+        return ""
+    count = found["images"]
+    what = "This picture is" if image else "One picture is" if count == 1 else f"{count} pictures are"
+    where = f"sample {found['named']}" if found["named"] else "a sample of another site"
+    return f"{what} in {where} too, which may be another patient's. Check where it belongs."
 
 
 @dataclass(frozen=True)

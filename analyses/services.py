@@ -15,7 +15,7 @@ from django.utils import timezone
 from accounts import audit
 from accounts.models import Site, User
 from analyses import pipeline
-from analyses.models import AccessionCounter, Analysis, Patient, Sample, SampleImage
+from analyses.models import ACCESSION_TAKEN, AccessionCounter, Analysis, Patient, Sample, SampleImage
 from analyses.selectors import same_picture_warning
 from hematovision.files.gate import GateError
 from hematovision.files.models import StoredImage
@@ -73,7 +73,7 @@ def sample_create(*, new: NewSample, by: User) -> Sample:
             return sample
         if isinstance(error, ValidationError):
             raise
-        raise ValidationError("This accession number exists already.") from error
+        raise ValidationError(ACCESSION_TAKEN) from error
 
 
 @transaction.atomic
@@ -170,7 +170,7 @@ def sample_image_add(
         file_name,
         Outcome.ACCEPTED,
         "Received." if queued else "Received and kept. It waits until an admin activates a model.",
-        same_picture_warning(sample_image, person=by),
+        same_picture_warning(sample, person=by, image=sample_image),
         sample_image,
     )
 

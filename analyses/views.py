@@ -62,8 +62,7 @@ def upload(request: HttpRequest) -> HttpResponse:
             target=target, files=((file.name, file.read()) for file in files), by=request.user
         )
     except ValidationError as error:
-        where = "To add images to that sample, open it and choose “Add images”."
-        form.add_error("accession_number", f"{error.messages[0]} {where}")
+        form.add_error("accession_number", error.messages[0])
         return _upload_refused(request, form, wants_json)
     if wants_json:
         return JsonResponse(_upload_json(sample, outcomes))
@@ -237,11 +236,7 @@ def _results_context(request: HttpRequest, sample: Sample) -> dict[str, object]:
         "other_counts": [count for count in counts if not count.is_white],
         "white_total": sum(count.count for count in counts if count.is_white),
         "uncertain_total": sum(count.uncertain for count in counts),
-        "warnings": [
-            warning
-            for image in page.object_list
-            if (warning := selectors.same_picture_warning(image, person=request.user))
-        ],
+        "warning": selectors.same_picture_warning(sample, person=request.user),
     }
 
 

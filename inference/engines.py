@@ -27,7 +27,11 @@ def engine_for(model_version: ModelVersion) -> Engine:
 
 @lru_cache(maxsize=2)  # the model in use and the one before it, whose samples may still be open
 def _load(folder: str, sha256: str) -> Engine:
-    from inference.ml.engine import Engine  # here: a web process that shows no heat map needs none
+    # Imported here: a web process that shows no heat map needs none of them.
+    import numpy as np
+
+    from inference.ml.engine import Engine
+    from inference.ml.finder import Box
 
     bundle = load_bundle(Path(folder))
     if bundle.sha256 != sha256:
@@ -35,4 +39,9 @@ def _load(folder: str, sha256: str) -> Engine:
             f"The model {bundle.version} in {folder} is not the one that was registered. "
             "Restore the folder from a backup."
         )
-    return Engine(bundle, threads=settings.ENGINE_THREADS)
+    engine = Engine(bundle, threads=settings.ENGINE_THREADS)
+    # The first calls are slow (OpenCV's and XNNPACK's own start): not on a person's time.
+    blank = np.full((240, 320, 3), 230, np.uint8)
+    engine.classify(blank)
+    engine.predict_boxes(blank, [Box(96, 56, 128, 128)])
+    return engine

@@ -1,7 +1,5 @@
 """The registry: which model bundles are known, and which of them is in use."""
 
-from typing import Any
-
 from django.conf import settings
 from django.db import models
 from django.utils import timezone
@@ -27,10 +25,6 @@ class ModelVersion(models.Model):
     @property
     def classes(self) -> list[str]:
         return list(self.card["classes"])
-
-    @property
-    def metrics(self) -> dict[str, Any]:
-        return dict(self.card.get("metrics", {}))
 
 
 class Deployment(models.Model):

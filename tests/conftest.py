@@ -21,6 +21,7 @@ def skip_or_fail(reason: str) -> None:
     pytest.skip(reason)
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the marker
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the tests that share one running system in one process, so that it starts once."""
     for item in items:

@@ -12,9 +12,7 @@ WIDER = 1.25
 """Training crops are cut this much wider, so that a warp finds pixels at its rim."""
 
 
-def augment(
-    crops: NDArray[np.uint8], size: int, rng: np.random.Generator
-) -> NDArray[np.uint8]:
+def augment(crops: NDArray[np.uint8], size: int, rng: np.random.Generator) -> NDArray[np.uint8]:
     """A random variant of each crop.
 
     A cell has no up and no left, so every rotation and reflection is as likely as

@@ -184,9 +184,7 @@ def _class_files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise DataError(f"There is no folder {folder}.")
     files = sorted(
-        path
-        for path in folder.glob("*/*")
-        if path.suffix.lower() in SUFFIXES and path.is_file()
+        path for path in folder.glob("*/*") if path.suffix.lower() in SUFFIXES and path.is_file()
     )
     if not files:
         raise DataError(f"{folder} has no sub-folders with pictures, one for each class.")

@@ -141,9 +141,7 @@ class Engine:
         done = time.perf_counter()
         return PictureResult(cells, (found - start) * 1e3, (done - found) * 1e3)
 
-    def predict_boxes(
-        self, image: NDArray[np.uint8], boxes: Sequence[Box]
-    ) -> list[CellPrediction]:
+    def predict_boxes(self, image: NDArray[np.uint8], boxes: Sequence[Box]) -> list[CellPrediction]:
         """Classify the cells in given boxes of a picture, in their order.
 
         Raises
@@ -177,9 +175,7 @@ class Engine:
         logits, _ = self.run(crops)
         return softmax(logits / np.float32(self.bundle.card.temperature))
 
-    def run(
-        self, crops: NDArray[np.uint8]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def run(self, crops: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Raw answers of the network.
 
         Parameters
@@ -224,12 +220,7 @@ class Engine:
 def touches_border(box: Box, shape: tuple[int, int]) -> bool:
     """Whether a box reaches the edge of a picture of this height and width."""
     height, width = shape
-    return (
-        box.x <= 0
-        or box.y <= 0
-        or box.x + box.width >= width
-        or box.y + box.height >= height
-    )
+    return box.x <= 0 or box.y <= 0 or box.x + box.width >= width or box.y + box.height >= height
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:

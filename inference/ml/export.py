@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from datetime import UTC, datetime
@@ -152,6 +151,6 @@ def _replace(draft: Path, folder: Path) -> None:
     """Rename a finished draft into place; an older bundle steps aside for a moment."""
     aside = draft.with_name(draft.name + "-old")
     if folder.exists():
-        os.rename(folder, aside)
-    os.rename(draft, folder)
+        folder.rename(aside)
+    draft.rename(folder)
     shutil.rmtree(aside, ignore_errors=True)

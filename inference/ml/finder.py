@@ -86,10 +86,9 @@ class _Piece:
         return self.bottom - self.top
 
     def meets(self, other: _Piece) -> bool:
-        return (
-            min(self.right, other.right) > max(self.left, other.left)
-            and min(self.bottom, other.bottom) > max(self.top, other.top)
-        )
+        return min(self.right, other.right) > max(self.left, other.left) and min(
+            self.bottom, other.bottom
+        ) > max(self.top, other.top)
 
     def joined(self, other: _Piece) -> _Piece:
         return _Piece(
@@ -167,9 +166,7 @@ def background_colour(image: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.maximum(np.median(bright, axis=0), 60).astype(np.float32)
 
 
-def nucleus_score(
-    image: NDArray[np.uint8], background: NDArray[np.float32]
-) -> NDArray[np.uint8]:
+def nucleus_score(image: NDArray[np.uint8], background: NDArray[np.float32]) -> NDArray[np.uint8]:
     """How much each pixel looks like the nucleus of a white cell.
 
     Parameters
@@ -302,9 +299,7 @@ def _one_cell(first: _Piece, second: _Piece) -> bool:
 
 
 def _at_edge(piece: _Piece, height: int, width: int) -> bool:
-    return (
-        piece.left <= 0 or piece.top <= 0 or piece.right >= width or piece.bottom >= height
-    )
+    return piece.left <= 0 or piece.top <= 0 or piece.right >= width or piece.bottom >= height
 
 
 def _to_cell(piece: _Piece, ratio: tuple[float, float], shape: tuple[int, int]) -> FoundCell:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from inference.ml.augment import augment, centre
@@ -56,9 +58,7 @@ class Schedule:
         return max(1, self.crops_per_epoch // self.batch)
 
 
-def epoch_order(
-    items: Sequence[Item], crops: int, rng: np.random.Generator
-) -> NDArray[np.int64]:
+def epoch_order(items: Sequence[Item], crops: int, rng: np.random.Generator) -> NDArray[np.int64]:
     """Draw the crops of an epoch: every class alike, many copies of one photograph less.
 
     Within a class a photograph's chance is the square root of the number of its
@@ -102,7 +102,10 @@ def warm_up(model: keras.Model, part: Part, preprocessing: Preprocessing, seed: 
     crops = centre(part.crops[chosen], preprocessing.size)
     features = predict_logits(pooled_features(model), crops, preprocessing)
     regression = LogisticRegression(C=0.1, max_iter=200)
-    regression.fit(features, part.labels[chosen])
+    with warnings.catch_warnings():
+        # Near the optimum is good enough: fine-tuning goes on from there.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        regression.fit(features, part.labels[chosen])
     kernel, bias = regression.coef_.T, regression.intercept_
     if kernel.shape[1] == 1:  # scikit-learn keeps one column for two classes
         kernel, bias = np.hstack([-kernel / 2, kernel / 2]), np.hstack([-bias / 2, bias / 2])
@@ -114,6 +117,7 @@ def fine_tune(
     training: Part,
     validation: Part,
     preprocessing: Preprocessing,
+    *,
     schedule: Schedule,
     report: Callable[[int, int, str], None],
 ) -> list[dict[str, float]]:

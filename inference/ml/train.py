@@ -114,7 +114,7 @@ def train(settings: Settings, report: Report = lambda _: None) -> Bundle:
         parts["train"],
         parts["validation"],
         preprocessing,
-        Schedule(
+        schedule=Schedule(
             epochs=settings.epochs,
             crops_per_epoch=settings.crops_per_epoch,
             batch=settings.batch,
@@ -122,7 +122,7 @@ def train(settings: Settings, report: Report = lambda _: None) -> Bundle:
             patience=settings.patience,
             seed=settings.seed,
         ),
-        lambda done, total, message: report(Progress("train", done, total, message)),
+        report=lambda done, total, message: report(Progress("train", done, total, message)),
     )
 
     report(Progress("evaluate", 0, 1))

@@ -21,7 +21,7 @@ function choose(files) {
     const item = template.content.firstElementChild.cloneNode(true);
     item.querySelector(".file-name").textContent = file.name;
     item.querySelector("[data-size]").textContent = size(file.size);
-    preview(item.querySelector(".file-preview"), file);
+    preview(item.querySelector(".file-preview img"), file);
     list.append(item);
     const entry = { file, item, state: "ready" };
     item.querySelector("[data-remove]").addEventListener("click", () => remove(entry));
@@ -37,8 +37,7 @@ function preview(image, file) {
   image.addEventListener("load", () => URL.revokeObjectURL(url));
   image.addEventListener("error", () => {
     URL.revokeObjectURL(url);
-    image.removeAttribute("src");
-    image.alt = "no preview";
+    image.replaceWith("no preview");
   }, { once: true });
   image.src = url;
 }
@@ -71,6 +70,7 @@ function size(bytes) {
 
 function say(entry, outcome, sentence) {
   const badge = entry.item.querySelector(".badge");
+  badge.hidden = false;
   badge.textContent = outcome;
   badge.className = `badge badge-${outcome}`;
   entry.item.querySelector("[data-sentence]").textContent = sentence;

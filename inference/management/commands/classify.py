@@ -1,0 +1,130 @@
+"""``manage.py classify``: classify picture files without touching the database."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+from argparse import ArgumentParser
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+
+from hematovision.files.gate import decode
+
+if TYPE_CHECKING:
+    from inference.ml.engine import Engine, PictureResult
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp"})
+
+
+class Command(BaseCommand):
+    help = (
+        "Finds and classifies the white blood cells of picture files. Folders are searched "
+        "with everything in them. The database is not touched."
+    )
+    requires_system_checks: list[str] = []
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("paths", nargs="+", type=Path, metavar="PATH")
+        parser.add_argument("--json", action="store_true", help="one line of JSON per picture")
+        parser.add_argument("--bundle", type=Path, help="another model bundle than the set one")
+        parser.add_argument(
+            "--threads",
+            type=int,
+            default=os.cpu_count() or 1,
+            help="pictures worked on at a time (default: one for each core)",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        from inference.ml.bundle import BundleError, load_bundle
+        from inference.ml.engine import Engine
+
+        if options["threads"] < 1:
+            raise CommandError("--threads must be 1 or more.")
+        try:
+            bundle = load_bundle(options["bundle"] or settings.MODEL_BUNDLE)
+            Engine(bundle)  # a network that does not load is found out before the first picture
+        except BundleError as error:
+            raise CommandError(str(error)) from error
+
+        own = threading.local()
+
+        def prepare_thread() -> None:
+            own.engine = Engine(bundle)
+
+        def answer(path: Path) -> dict[str, Any]:
+            return {**classify_file(own.engine, path), "model_version": bundle.version}
+
+        failed = total = 0
+        with ThreadPoolExecutor(options["threads"], initializer=prepare_thread) as pool:
+            lines = pool.map(answer, picture_files(options["paths"]))
+            try:
+                for line in lines:
+                    total += 1
+                    failed += "error" in line
+                    self.stdout.write(json.dumps(line) if options["json"] else as_row(line))
+            except BrokenPipeError:  # the reader, such as head, has seen enough
+                pool.shutdown(cancel_futures=True)
+                sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123  for Python's last flush
+                return
+        if not total:
+            raise CommandError("There are no pictures there.")
+        if failed:
+            raise CommandError(f"{failed} of {total} pictures could not be classified.")
+
+
+def picture_files(paths: list[Path]) -> Iterator[Path]:
+    """Named files as they are, and the pictures in and under named folders, in order."""
+    for path in paths:
+        if path.is_dir():
+            yield from sorted(
+                file
+                for file in path.rglob("*")
+                if file.suffix.lower() in SUFFIXES and file.is_file()
+            )
+        else:
+            yield path
+
+
+def classify_file(engine: Engine, path: Path) -> dict[str, Any]:
+    """What the JSON line of a picture says, but for the model's version."""
+    try:
+        result = engine.classify(decode(path.read_bytes()))
+    except OSError as error:
+        return {"path": str(path), "error": f"The file cannot be read: {error.strerror}."}
+    except ValueError as error:  # the gate's and the finder's, both with a sentence
+        return {"path": str(path), "error": str(error)}
+    return {"path": str(path), **as_dict(result)}
+
+
+def as_dict(result: PictureResult) -> dict[str, Any]:
+    """A picture's result, ready for JSON."""
+    cells = [asdict(cell) for cell in result.cells]
+    return {
+        "cells": cells,
+        "predicted_label": result.predicted_label,
+        "confidence": result.confidence,
+        "flags": list(result.flags),
+        "find_ms": round(result.find_ms, 2),
+        "engine_ms": round(result.engine_ms, 2),
+    }
+
+
+def as_row(line: dict[str, Any]) -> str:
+    """The same for a person to read."""
+    if "error" in line:
+        return f"{line['path']}  {line['error']}"
+    if not line["cells"]:
+        return f"{line['path']}  no white cell found"
+    cells = "; ".join(
+        " ".join([cell["label"], f"{cell['confidence']:.0%}", *cell["flags"]])
+        for cell in line["cells"]
+    )
+    return f"{line['path']}  {cells}"

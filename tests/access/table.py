@@ -1,0 +1,80 @@
+"""Who may call what: one row for every URL, and which rows of data each role sees.
+
+``python -m tests.access.table`` prints the table of docs/permissions.md.
+"""
+
+from dataclasses import dataclass
+
+from accounts.permissions import Role
+
+T, D, A = Role.TECHNICIAN, Role.DOCTOR, Role.ADMIN
+EVERY_ROLE = frozenset(Role)
+
+
+@dataclass(frozen=True)
+class Row:
+    """``roles``: who may; None: everybody, logged in or not.
+
+    ``object``: the kind of row in the address, which has to be one that the person may see.
+    """
+
+    url: str
+    what: str
+    roles: frozenset[Role] | None
+    method: str = "get"
+    object: str = ""
+
+
+ROWS = [
+    Row("front", "What HematoVision is", None),
+    Row("healthz", "For load balancers", None),
+    Row("accounts:login", "Log in", None),
+    Row("accounts:logout", "Log out", None, method="post"),
+    Row("home", "Start page by role", EVERY_ROLE),
+    Row("accounts:password", "Change one's password", EVERY_ROLE),
+    Row("analyses:upload", "Upload images", frozenset({T, D})),
+    Row("analyses:example", "Try an example", frozenset({T, D}), method="post"),
+    Row("analyses:samples", "List and search samples", EVERY_ROLE),
+    Row("analyses:sample", "See a sample and its cells", EVERY_ROLE, object="sample"),
+    Row("analyses:results", "Its results while they arrive", EVERY_ROLE, object="sample"),
+    Row("analyses:retry", "Retry a failed analysis", EVERY_ROLE, "post", "analysis"),
+    Row("analyses:thumbnail", "An image, small", EVERY_ROLE, object="image"),
+    Row("analyses:view", "An image, for the page", EVERY_ROLE, object="image"),
+    Row("analyses:original", "An image, as it came", EVERY_ROLE, object="image"),
+    Row("analyses:crop", "A cell, cut out", EVERY_ROLE, object="cell"),
+    Row("analyses:heat_map", "Where the model looked", EVERY_ROLE, object="cell"),
+    Row("inference:models", "Models and their figures", frozenset({A})),
+    Row("accounts:people", "People and sites", frozenset({A})),
+    Row("accounts:person_new", "Add a person", frozenset({A})),
+    Row("accounts:person_edit", "Change a person", frozenset({A}), object="person"),
+    Row("accounts:person_password", "Give a new password", frozenset({A}), "post", "person"),
+    Row("accounts:site_new", "Add a site", frozenset({A})),
+    Row("accounts:site_edit", "Change a site", frozenset({A}), object="site"),
+    Row("accounts:audit", "Read the audit trail", frozenset({A})),
+]
+
+SCOPES = {
+    "sample": "those of one's sites; an admin: all",
+    "image": "through its sample",
+    "cell": "through its sample",
+    "analysis": "through its sample",
+    "person": "all",
+    "site": "all",
+}
+
+
+def as_markdown() -> str:
+    lines = [
+        "| URL | What | Everybody | Technician | Doctor | Admin | Which rows |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in ROWS:
+        marks = ["yes" if row.roles is None else ""]
+        marks += ["yes" if row.roles is None or role in row.roles else "" for role in (T, D, A)]
+        cells = [f"`{row.url}`", row.what, *marks, SCOPES.get(row.object, "")]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(as_markdown())

@@ -1,0 +1,114 @@
+"""``manage.py bootstrap`` and ``activate_model``."""
+
+from pathlib import Path
+
+import pytest
+from django.core.management import CommandError, call_command
+from pytest_django import Settings
+
+from accounts.models import User
+from inference.ml.bundle import TFLITE_NAME
+from inference.models import Deployment, ModelVersion
+from inference.selectors import active_model_version
+from tests.bundles import make_bundle
+from tests.system import passwords_in
+
+pytestmark = [pytest.mark.unit, pytest.mark.django_db]
+
+
+@pytest.fixture(autouse=True)
+def installation(settings: Settings, tmp_path: Path) -> Path:
+    """An installation whose shipped model is a small one."""
+    settings.STATIC_ROOT = tmp_path / "static"
+    settings.MODEL_BUNDLE = make_bundle(tmp_path / "shipped", "first")
+    return tmp_path
+
+
+def bootstrap(capsys: pytest.CaptureFixture[str]) -> tuple[str, str]:
+    call_command("bootstrap")
+    return capsys.readouterr()
+
+
+def test_first_start_makes_people_and_puts_the_model_in_use(
+    capsys: pytest.CaptureFixture[str], installation: Path
+) -> None:
+    output, errors = bootstrap(capsys)
+    passwords = passwords_in(output)
+    assert set(passwords) == {"admin", "technician", "doctor"}
+    for person in User.objects.all():
+        assert person.check_password(passwords[person.username])
+    active = active_model_version()
+    assert active
+    assert active.version == "first"
+    assert "Model in use: first" in output
+    assert errors == ""
+    assert (installation / "static").is_dir()
+
+
+def test_second_start_changes_nothing_and_shows_no_password(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    bootstrap(capsys)
+    passwords = set(User.objects.values_list("username", "password"))
+    output, errors = bootstrap(capsys)
+    assert output == "Model in use: first\n"
+    assert errors == ""
+    assert set(User.objects.values_list("username", "password")) == passwords
+    assert Deployment.objects.count() == 1
+
+
+def test_a_newer_shipped_model_waits_for_a_person(
+    capsys: pytest.CaptureFixture[str], settings: Settings, installation: Path
+) -> None:
+    bootstrap(capsys)
+    settings.MODEL_BUNDLE = make_bundle(installation / "update", "second")
+    output, _ = bootstrap(capsys)
+    assert output == (
+        "Model in use: first\n"
+        "A newer model is shipped: second. To put it in use: manage.py activate_model second\n"
+    )
+
+    call_command("activate_model", "second")
+    assert capsys.readouterr().out == "Model in use: second\n"
+    assert bootstrap(capsys)[0] == "Model in use: second\n"
+
+
+def test_an_older_shipped_model_is_not_advertised(
+    capsys: pytest.CaptureFixture[str], settings: Settings, installation: Path
+) -> None:
+    bootstrap(capsys)
+    shipped, settings.MODEL_BUNDLE = settings.MODEL_BUNDLE, make_bundle(installation / "own", "own")
+    bootstrap(capsys)
+    call_command("activate_model", "own")
+    settings.MODEL_BUNDLE = shipped
+    capsys.readouterr()
+    assert bootstrap(capsys)[0] == "Model in use: own\n"
+
+
+def test_without_a_model_one_line_and_the_system_starts(
+    capsys: pytest.CaptureFixture[str], settings: Settings, installation: Path
+) -> None:
+    settings.MODEL_BUNDLE = installation / "nowhere"
+    output, errors = bootstrap(capsys)
+    assert len(passwords_in(output)) == 3
+    assert errors.count("\n") == 1
+    assert errors.startswith("The shipped model cannot be used: There is no model at")
+    assert errors.endswith("Uploaded images are kept and wait for a model.\n")
+    assert active_model_version() is None
+
+
+def test_a_damaged_update_leaves_the_model_in_use(
+    capsys: pytest.CaptureFixture[str], settings: Settings, installation: Path
+) -> None:
+    bootstrap(capsys)
+    settings.MODEL_BUNDLE = make_bundle(installation / "update", "second")
+    (settings.MODEL_BUNDLE / TFLITE_NAME).write_bytes(b"damaged")
+    _, errors = bootstrap(capsys)
+    assert errors.endswith("first stays in use.\n")
+    assert [version.version for version in ModelVersion.objects.all()] == ["first"]
+
+
+def test_activate_model_refuses_an_unknown_version(capsys: pytest.CaptureFixture[str]) -> None:
+    bootstrap(capsys)
+    with pytest.raises(CommandError, match=r"There is no model 9\. Registered: first\."):
+        call_command("activate_model", "9")
