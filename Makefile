@@ -23,7 +23,7 @@ lint: install-dev  ## Check style, types, templates, arrows between rooms, migra
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/djlint --check --lint --quiet .
+	$(BIN)/djlint --check --lint .
 	$(BIN)/lint-imports
 	$(BIN)/python manage.py makemigrations --check
 	$(PRODUCTION) $(BIN)/python manage.py check --deploy --fail-level WARNING

@@ -116,7 +116,7 @@ def methods(engine: Engine) -> dict[str, Method]:
                 fine[row::2, column::2] = activation(moved[None], index)[0]
         return spread(fine, len(crop))
 
-    @tf.function
+    @tf.function  # type: ignore[untyped-decorator]
     def gradient(inputs: tf.Tensor, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         with tf.GradientTape() as tape:
             maps, logits = finer(inputs, training=False)

@@ -25,6 +25,8 @@ def main() -> None:
     )
     if bootstrap.returncode:
         sys.exit(bootstrap.returncode)
+    # As root, each worker would print ten lines about a danger of pickle, which is not used here.
+    os.environ.setdefault("PYTHONWARNINGS", "ignore:You're running the worker with superuser")
     Supervisor(read_procfile(ROOT / "Procfile"), ROOT).run()
     lock.close()
     print("HematoVision has stopped.")

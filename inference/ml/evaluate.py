@@ -46,18 +46,21 @@ def evaluate(
     tables = confusion_by_group(labels, predicted, group_index, len(classes))
     pooled = tables.sum(axis=0)
     samples = resampled(tables, seed=seed, resamples=resamples)
-    present = np.flatnonzero(pooled.sum(axis=1))
+    present = [index for index in range(len(classes)) if pooled[index].sum()]
 
     def figure(measure: Callable[[Floats], Floats]) -> dict[str, Any]:
         return {"value": _rounded(measure(pooled)), "interval": _interval(measure(samples))}
+
+    def of_class(measure: Callable[[Floats], Floats], index: int) -> Callable[[Floats], Floats]:
+        return lambda table: measure(table)[..., index]
 
     right, photographs = majority_right(labels, predicted, group_index, len(classes))
     per_class = {
         classes[index]: {
             "images": int(pooled[index].sum()),
             "photographs": int((tables[:, index].sum(axis=1) > 0).sum()),
-            "recall": figure(lambda table, at=index: recalls(table)[..., at]),
-            "precision": figure(lambda table, at=index: precisions(table)[..., at]),
+            "recall": figure(of_class(recalls, index)),
+            "precision": figure(of_class(precisions, index)),
         }
         for index in present
     }

@@ -197,7 +197,7 @@ def _reduced(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
 
 def _nuclei(image: NDArray[np.uint8], smallest: float) -> list[_Piece]:
     """Nuclei of a picture that has its working size."""
-    smooth = cv2.GaussianBlur(image, (3, 3), 0)
+    smooth = cv2.GaussianBlur(image, (3, 3), 0).astype(np.uint8, copy=False)
     background = background_colour(image)
     score = cv2.blur(nucleus_score(smooth, background), (3, 3))
     otsu, _ = cv2.threshold(score, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
@@ -241,10 +241,10 @@ def _cleaned(mask: NDArray[np.uint8], size: float) -> NDArray[np.uint8]:
 
     # Closing must not grow the mask along the picture's edge, hence the frame.
     frame = 2 * round(_CLOSING * size) + 3
-    framed = cv2.copyMakeBorder(mask, *[frame] * 4, cv2.BORDER_CONSTANT, value=0)
-    framed = cv2.morphologyEx(framed, cv2.MORPH_CLOSE, disc(_CLOSING))
-    framed = cv2.morphologyEx(framed, cv2.MORPH_OPEN, disc(_OPENING))
-    return framed[frame:-frame, frame:-frame].astype(np.uint8)
+    framed = np.pad(mask, frame)
+    closed = cv2.morphologyEx(framed, cv2.MORPH_CLOSE, disc(_CLOSING))
+    opened = cv2.morphologyEx(closed, cv2.MORPH_OPEN, disc(_OPENING))
+    return opened[frame:-frame, frame:-frame].astype(np.uint8)
 
 
 def _red_cell_area(stained: NDArray[np.bool_], nuclei: NDArray[np.uint8]) -> float:

@@ -168,7 +168,7 @@ def fine_tune(
     return best.history
 
 
-class _Epochs(keras.utils.PyDataset):
+class _Epochs(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
     """Augmented batches, drawn anew for each epoch."""
 
     def __init__(self, part: Part, preprocessing: Preprocessing, schedule: Schedule) -> None:
@@ -191,7 +191,7 @@ class _Epochs(keras.utils.PyDataset):
         self._order = epoch_order(self._part.items, self._schedule.crops_per_epoch, self._rng)
 
 
-class _KeepBest(keras.callbacks.Callback):
+class _KeepBest(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
     """Validate after each epoch, keep the best weights, stop when none comes any more."""
 
     def __init__(

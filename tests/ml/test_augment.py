@@ -1,0 +1,52 @@
+"""Augmented crops stay pictures of the same cell."""
+
+import numpy as np
+import pytest
+
+from inference.ml.augment import WIDER, augment, centre
+from inference.ml.finder import find_cells
+from inference.ml.preprocess import Preprocessing, crop_cell
+from inference.ml.smear import SyntheticSmear
+
+pytestmark = pytest.mark.unit
+WIDE = Preprocessing(size=round(128 * WIDER), context=1.5 * WIDER)
+
+
+@pytest.fixture
+def crops(smear: SyntheticSmear) -> np.ndarray:
+    return np.stack([crop_cell(smear.image, box, WIDE) for box in smear.boxes])
+
+
+def test_shape_type_and_seed(crops: np.ndarray) -> None:
+    first = augment(crops, 128, np.random.default_rng(1))
+    again = augment(crops, 128, np.random.default_rng(1))
+    other = augment(crops, 128, np.random.default_rng(2))
+
+    assert first.shape == (len(crops), 128, 128, 3)
+    assert first.dtype == np.uint8
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_the_cell_stays_in_the_middle(crops: np.ndarray) -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(10):
+        for crop in augment(crops, 128, rng):
+            box = find_cells(crop)[0].box
+            assert abs(box.x + box.width / 2 - 64) < 26
+            assert abs(box.y + box.height / 2 - 64) < 26
+
+
+def test_stain_and_brightness_change_mildly(crops: np.ndarray) -> None:
+    colour = crops.mean(axis=(1, 2))
+    rng = np.random.default_rng(0)
+    shifts = [augment(crops, 128, rng).mean(axis=(1, 2)) - colour for _ in range(20)]
+
+    assert 2 < np.std(shifts) < 20
+
+
+def test_the_centre_is_what_serving_sees(smear: SyntheticSmear, crops: np.ndarray) -> None:
+    narrow = np.stack([crop_cell(smear.image, box, Preprocessing()) for box in smear.boxes])
+    difference = np.abs(centre(crops, 128).astype(int) - narrow).mean()
+
+    assert difference < 6
