@@ -1,6 +1,7 @@
 from typing import Any
 
 from django.http import HttpRequest
+from django.utils.functional import SimpleLazyObject
 
 from accounts.permissions import Permission, has_permission
 from accounts.selectors import has_several_sites
@@ -19,4 +20,4 @@ class _May:
 def access(request: HttpRequest) -> dict[str, Any]:
     if not hasattr(request, "user"):  # an error before the authentication middleware
         return {}
-    return {"may": _May(request), "show_sites": has_several_sites}
+    return {"may": _May(request), "show_sites": SimpleLazyObject(has_several_sites)}

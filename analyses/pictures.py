@@ -74,8 +74,9 @@ def heat_map(cell: Cell) -> bytes:
         prepared = preprocess.prepare(np.asarray(image), parameters)
         seen = preprocess.crop_cell(prepared, _box(cell), parameters)
         heat = explain.heat_map(engine, seen, engine.bundle.classes.index(said.label))
-        shown = np.asarray(_square(image, cell, parameters).resize((CROP_SIDE, CROP_SIDE)))
-        return _jpeg(Image.fromarray(explain.overlay(shown, heat)))
+        shown = _square(image, cell, parameters).convert("RGBA")
+        layer = Image.fromarray(explain.overlay(seen, heat)).resize(shown.size)
+        return _jpeg(Image.alpha_composite(shown, layer).convert("RGB"))
 
     name = f"heat-{_box_name(cell)}-{model_version.version}-{said.label}.jpg"
     return store.derived(sha256, name, make)
@@ -106,8 +107,10 @@ def _square(image: Image.Image, cell: Cell, parameters: "Preprocessing") -> Imag
 
     left, top, side = crop_square(_box(cell), parameters)
     canvas = Image.new("RGB", (side, side), (128, 128, 128))
-    canvas.paste(image.crop((left, top, left + side, top + side)))
-    return canvas
+    right, bottom = min(left + side, image.width), min(top + side, image.height)
+    inside = image.crop((max(left, 0), max(top, 0), right, bottom))
+    canvas.paste(inside, (max(-left, 0), max(-top, 0)))
+    return canvas.resize((CROP_SIDE, CROP_SIDE))
 
 
 def _box(cell: Cell) -> "Box":

@@ -1,0 +1,380 @@
+"""The pages about samples: upload, list, one sample, pictures."""
+
+import re
+from io import BytesIO
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from django.conf import settings as django_settings
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+from PIL import Image
+from pytest_django import DjangoAssertNumQueries, Settings
+
+from accounts.models import AuditEvent, Site, User
+from accounts.permissions import Role
+from analyses import pipeline, reading
+from analyses.models import Analysis, Cell, Sample, SampleImage
+from inference.models import ModelVersion
+from inference.services import bundle_register, model_activate
+from tests.factories import (
+    ModelVersionFactory,
+    PredictionFactory,
+    SampleFactory,
+    SiteFactory,
+    UserFactory,
+    activate,
+    analysed_sample,
+    picture,
+    smear,
+)
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def web(client: Client, technician: User) -> Client:
+    client.force_login(technician)
+    return client
+
+
+def file(name: str, data: bytes) -> SimpleUploadedFile:
+    return SimpleUploadedFile(name, data)
+
+
+def post(client: Client, *files: SimpleUploadedFile, json: bool = True, **fields: object):  # type: ignore[no-untyped-def]
+    site = Site.objects.first()
+    data = {"batch": str(uuid4()), "site": site.pk if site else "", "images": list(files)}
+    accept = "application/json" if json else "text/html"
+    return client.post("/upload/", data | fields, headers={"Accept": accept})
+
+
+# --- Upload ----------------------------------------------------------------------------------
+def test_the_script_gets_an_outcome_for_each_file(web: Client, model: ModelVersion) -> None:
+    answer = post(web, file("a.png", picture()), file("evil.png", b"MZ...")).json()
+    sample = Sample.objects.get()
+    assert answer["sample"]["accession_number"] == sample.accession_number
+    assert answer["sample"]["results_url"] == f"/samples/{sample.pk}/results/"
+    assert [(f["name"], f["outcome"]) for f in answer["files"]] == [
+        ("a.png", "accepted"),
+        ("evil.png", "refused"),
+    ]
+    assert "a Windows program" in answer["files"][1]["sentence"]
+
+
+def test_requests_of_one_batch_make_one_sample(web: Client, model: ModelVersion) -> None:
+    batch = str(uuid4())
+    for number in range(3):
+        data = picture(seed=number)
+        post(web, file(f"{number}.png", data), batch=batch, accession_number="A-1")
+    assert Sample.objects.get().images.count() == 3
+
+
+def test_it_works_without_javascript(web: Client, model: ModelVersion) -> None:
+    page = post(web, file("a.png", picture()), file("b.txt", b"text"), json=False)
+    text = page.content.decode()
+    assert page.status_code == 200
+    assert "badge-accepted" in text
+    assert "This is not a picture that can be read" in text
+    assert reverse("analyses:sample", args=[Sample.objects.get().pk]) in text
+    assert 'id="upload"' in text  # ready for the next batch
+
+
+def test_no_file_and_a_taken_number_are_said_in_words(web: Client, site: Site) -> None:
+    assert post(web).json()["error"] == "Choose one or more images first."
+    SampleFactory.create(site=site, accession_number="A-1")
+    response = post(web, file("a.png", picture()), accession_number="A-1")
+    assert response.status_code == 422
+    assert "exists already" in response.json()["error"]
+    assert not SampleImage.objects.exists()
+
+
+def test_images_join_an_existing_sample(web: Client, site: Site, model: ModelVersion) -> None:
+    sample = SampleFactory.create(site=site)
+    page = web.get(f"/upload/?sample={sample.pk}").content.decode()
+    assert f"Add images to {sample}" in page
+    post(web, file("a.png", picture()), sample=sample.pk)
+    assert sample.images.get().file_name == "a.png"
+
+
+def test_a_sample_or_site_of_others_cannot_be_uploaded_to(web: Client, site: Site) -> None:
+    foreign = SampleFactory.create()
+    assert post(web, file("a.png", picture()), sample=foreign.pk).status_code == 422
+    assert post(web, file("a.png", picture()), site=foreign.site.pk).status_code == 422
+    assert web.get(f"/upload/?sample={foreign.pk}").status_code == 404
+    assert not SampleImage.objects.exists()
+
+
+def test_a_file_above_the_limit_is_cut_off_and_refused(
+    web: Client, settings: Settings, model: ModelVersion
+) -> None:
+    settings.UPLOAD_MAX_BYTES = 2**20
+    good, huge = picture(), b"\0" * (8 * 2**20)
+    answer = post(web, file("huge.bmp", huge), file("a.png", good)).json()
+    assert [f["outcome"] for f in answer["files"]] == ["refused", "accepted"]
+    assert "larger than 1 MB" in answer["files"][0]["sentence"]
+
+
+def test_a_request_above_the_limit_is_refused_whole(web: Client, settings: Settings) -> None:
+    settings.UPLOAD_MAX_REQUEST_BYTES = 1000
+    response = post(web, file("a.png", picture(200, 200)), json=False)
+    assert response.status_code == 400
+
+
+def test_the_name_a_person_gave_is_text_only(
+    web: Client, model: ModelVersion, files_folder: Path
+) -> None:
+    name = "<img src=x onerror=alert(1)>.png"
+    post(web, file(name, picture()))
+    image = SampleImage.objects.get()
+    page = web.get(f"/samples/{image.sample_id}/").content.decode()
+    assert "&lt;img src=x" in page
+    assert "<img src=x" not in page
+    assert not [path for path in files_folder.rglob("*") if "img" in path.name]
+    original = web.get(f"/images/{image.pk}/original/")
+    assert original.content == picture()
+    assert original["Content-Disposition"].startswith("attachment")
+    assert original["X-Content-Type-Options"] == "nosniff"
+    assert AuditEvent.objects.filter(action="image_downloaded").count() == 1
+
+
+def test_a_person_without_a_site_is_told(client: Client) -> None:
+    client.force_login(UserFactory.create(role=Role.TECHNICIAN))
+    assert b"You belong to no site yet" in client.get("/upload/").content
+    assert client.post("/example/").status_code == 302
+    assert not Sample.objects.exists()
+
+
+# --- The list --------------------------------------------------------------------------------
+def listed(client: Client, query: str = "") -> list[str]:
+    page = client.get(f"/samples/{query}").content.decode()
+    return re.findall(r'sample-row-name"[^>]*>([^<]+)<', page)
+
+
+def test_the_list_is_searched_filtered_and_sorted(
+    web: Client, site: Site, technician: User, model: ModelVersion
+) -> None:
+    colleague = UserFactory.create(sites=[site])
+    old = analysed_sample(site, technician, model)
+    new = analysed_sample(site, colleague, model)
+    Sample.objects.filter(pk=old.pk).update(created_at=timezone.now() - timezone.timedelta(days=9))
+    SampleImage.objects.filter(sample=old).update(file_name="strange.png")
+    PredictionFactory.create(
+        cell__sample_image=new.images.get(), cell__position=9, label="basophil", model_version=model
+    )
+    foreign = analysed_sample(SiteFactory.create(), UserFactory.create(), model)
+    names = [str(new), str(old)]
+    assert listed(web) == names
+    assert listed(web, "?sort=created_at") == names[::-1]
+    assert listed(web, f"?q={old.accession_number.lower()}") == [str(old)]
+    assert listed(web, "?q=strange") == [str(old)]
+    assert listed(web, "?label=basophil") == [str(new)]
+    assert listed(web, f"?person={colleague.pk}") == [str(new)]
+    assert listed(web, f"?since={timezone.now():%Y-%m-%d}") == [str(new)]
+    assert listed(web, "?state=done") == names
+    assert listed(web, "?state=failed") == []
+    assert listed(web, f"?q={foreign.accession_number}") == []
+    event = AuditEvent.objects.filter(action="samples_listed").order_by("at").first()
+    assert event is not None
+    assert sorted(event.details["samples"]) == sorted([old.pk, new.pk])
+
+
+@pytest.mark.parametrize(
+    ("statuses", "state"),
+    [
+        (["done", "running"], "analysing"),
+        (["done", "queued"], "analysing"),
+        (["done", "failed"], "failed"),
+        (["done"], "done"),
+        ([], "waiting"),
+    ],
+)
+def test_the_state_of_a_sample(
+    web: Client, site: Site, technician: User, model: ModelVersion, statuses: list[str], state: str
+) -> None:
+    sample = analysed_sample(site, technician, model, images=max(1, len(statuses)))
+    if not statuses:
+        Analysis.objects.all().delete()
+    for analysis, status in zip(Analysis.objects.order_by("pk"), statuses, strict=False):
+        Analysis.objects.filter(pk=analysis.pk).update(status=status)
+    assert listed(web, f"?state={state}") == [str(sample)]
+    other = "done" if state != "done" else "failed"
+    assert listed(web, f"?state={other}") == []
+
+
+def test_the_list_costs_a_fixed_number_of_queries(
+    web: Client,
+    site: Site,
+    technician: User,
+    model: ModelVersion,
+    django_assert_num_queries: DjangoAssertNumQueries,
+) -> None:
+    analysed_sample(site, technician, model)
+    web.get("/samples/")
+    with django_assert_num_queries(LIST_QUERIES):
+        assert len(listed(web)) == 1
+    for _ in range(24):
+        analysed_sample(site, technician, model, images=2)
+    with django_assert_num_queries(LIST_QUERIES):
+        assert len(listed(web)) == 20
+
+
+LIST_QUERIES = 10
+SAMPLE_QUERIES = 20
+
+
+def test_a_sample_costs_a_fixed_number_of_queries(
+    web: Client,
+    site: Site,
+    technician: User,
+    model: ModelVersion,
+    django_assert_num_queries: DjangoAssertNumQueries,
+) -> None:
+    small = analysed_sample(site, technician, model)
+    large = analysed_sample(site, technician, model, images=15, cells=6)
+    web.get(f"/samples/{small.pk}/")
+    for sample in (small, large):
+        with django_assert_num_queries(SAMPLE_QUERIES):
+            web.get(f"/samples/{sample.pk}/")
+
+
+# --- One sample ------------------------------------------------------------------------------
+def test_a_page_leaves_one_event_and_its_polls_none(
+    web: Client, site: Site, technician: User, model: ModelVersion
+) -> None:
+    sample = analysed_sample(site, technician, model)
+    web.get(f"/samples/{sample.pk}/")
+    for _ in range(3):
+        web.get(f"/samples/{sample.pk}/results/")
+    web.get(f"/images/{sample.images.get().pk}/thumbnail/")
+    assert AuditEvent.objects.filter(action="sample_viewed").count() == 1
+
+
+def test_results_without_the_page_leave_an_event(
+    web: Client, site: Site, technician: User, model: ModelVersion
+) -> None:
+    sample = analysed_sample(site, technician, model)
+    web.get(f"/samples/{sample.pk}/results/")
+    assert AuditEvent.objects.filter(action="sample_viewed").count() == 1
+
+
+def test_a_poll_without_news_is_empty(
+    web: Client, site: Site, technician: User, model: ModelVersion
+) -> None:
+    sample = analysed_sample(site, technician, model)
+    Analysis.objects.update(status="running")
+    part = web.get(f"/samples/{sample.pk}/results/").content.decode()
+    found = re.search(r"hx-get=\"([^\"]+)\"", part)
+    assert found
+    poll = found[1].replace("&amp;", "&")
+    assert web.get(poll).status_code == 204
+    Analysis.objects.update(status="done")
+    news = web.get(poll)
+    assert news.status_code == 200
+    assert b"hx-get" not in news.content  # nothing is pending: the polls end
+
+
+def test_no_confidence_is_called_certain(
+    web: Client, site: Site, technician: User, model: ModelVersion
+) -> None:
+    sample = analysed_sample(site, technician, model, cells=1)
+    sample.images.get().cells.get().predictions.update(
+        confidence=1.0, probabilities={"neutrophil": 1.0, "lymphocyte": 0.0}
+    )
+    page = web.get(f"/samples/{sample.pk}/").content.decode()
+    assert "Very likely (over 99 %)" in page
+    cells = page[page.index('<ol class="cells">') :]
+    assert not re.search(r"\b100 %", cells)
+
+
+def test_an_uncertain_cell_asks_for_review(
+    web: Client, site: Site, technician: User, model: ModelVersion
+) -> None:
+    sample = analysed_sample(site, technician, model, cells=1)
+    sample.images.get().cells.get().predictions.update(confidence=0.61, flags=["uncertain"])
+    page = web.get(f"/samples/{sample.pk}/").content.decode()
+    assert "Uncertain, please review (61 %)" in page
+    assert "The model is uncertain of 1 cell" in page
+
+
+def test_a_failed_image_says_why_and_can_be_retried(
+    web: Client, site: Site, technician: User, model: ModelVersion
+) -> None:
+    sample = analysed_sample(site, technician, model, cells=0)
+    Analysis.objects.update(status="failed", error="The stored file is damaged.")
+    page = web.get(f"/samples/{sample.pk}/").content.decode()
+    assert "The stored file is damaged." in page
+    assert web.post(f"/analyses/{Analysis.objects.get().pk}/retry/").status_code == 302
+    assert Analysis.objects.get().status == "queued"
+
+
+# --- With the real model ---------------------------------------------------------------------
+@pytest.fixture
+def shipped_model() -> ModelVersion:
+    model_version = bundle_register(folder=django_settings.MODEL_BUNDLE, by=None)
+    model_activate(model_version=model_version, by=None)
+    return model_version
+
+
+def work() -> None:
+    while claimed := pipeline.claim(worker="test"):
+        for analysis in claimed:
+            reading.analyse(analysis)
+
+
+def test_a_picture_goes_all_the_way(web: Client, shipped_model: ModelVersion) -> None:
+    post(web, file("smear.png", smear(3, white_cells=2)))
+    work()
+    sample = Sample.objects.get()
+    cells = list(Cell.objects.all())
+    assert cells
+    for cell in cells:
+        said = cell.predictions.get()
+        assert said.label in shipped_model.classes
+        assert sum(said.probabilities.values()) == pytest.approx(1, abs=1e-4)
+        assert said.confidence == max(said.probabilities.values())
+    page = web.get(f"/samples/{sample.pk}/").content.decode()
+    assert page.count('class="smear-box') == len(cells)
+    crop = web.get(f"/cells/{cells[0].pk}/crop/")
+    heat = web.get(f"/cells/{cells[0].pk}/heat-map/")
+    for response in (crop, heat):
+        assert response["Content-Type"] == "image/jpeg"
+        assert "private" in response["Cache-Control"]
+    plain, hot = (Image.open(BytesIO(r.content)).convert("RGB") for r in (crop, heat))
+    assert hot.size == (192, 192)
+    assert plain.resize(hot.size).tobytes() != hot.tobytes()
+    assert web.get(f"/cells/{cells[0].pk}/heat-map/").content == heat.content
+
+
+def test_a_heat_map_without_its_model_says_so(
+    web: Client, site: Site, technician: User, model: ModelVersion
+) -> None:
+    analysed_sample(site, technician, model, cells=1)
+    response = web.get(f"/cells/{Cell.objects.get().pk}/heat-map/")
+    assert response.status_code == 503
+    assert response["Content-Type"].startswith("text/plain")
+    assert response.content.decode().strip().endswith(".")
+
+
+def test_the_example_is_marked_as_synthetic(web: Client, shipped_model: ModelVersion) -> None:
+    response = web.post("/example/")
+    sample = Sample.objects.get()
+    assert response.headers["Location"] == f"/samples/{sample.pk}/"
+    assert sample.is_synthetic
+    work()
+    page = web.get(f"/samples/{sample.pk}/").content.decode()
+    assert "Synthetic example" in page
+    assert Analysis.objects.filter(status="done").count() == 2
+    assert Cell.objects.exists()
+
+
+def test_home_by_role(client: Client, site: Site, technician: User) -> None:
+    client.force_login(technician)
+    assert client.get("/home/").headers["Location"] == "/upload/"
+    activate(ModelVersionFactory.create())
+    for role, word in ((Role.DOCTOR, b"Newest samples"), (Role.ADMIN, b"Queue")):
+        client.force_login(UserFactory.create(role=role, sites=[site]))
+        assert word in client.get("/home/").content
