@@ -36,8 +36,11 @@ format: install-dev  ## Format Python and templates
 train: install  ## Train a model; ARGS="--data FOLDER ... --weights FILE"
 	$(BIN)/python manage.py train $(ARGS)
 
-bench: install  ## Measure the engine and the running system
-	for bench in bench/[a-z]*.py; do $(BIN)/python -m bench.$$(basename $$bench .py) || exit; done
+bench: install  ## Measure the running system, and the engine on PICTURE=FILE
+	$(BIN)/python -m bench.pipeline $(ARGS)
+ifdef PICTURE
+	$(BIN)/python -m bench.engine inference/bundles/default $(PICTURE)
+endif
 
 install:
 	@$(PYTHON) scripts/setup.py requirements.txt

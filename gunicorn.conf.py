@@ -9,6 +9,7 @@ bind = f"{host}:{port}"
 workers = int(os.environ.get("WEB_WORKERS", "1"))
 worker_class = "gthread"
 threads = 4
+keepalive = 30  # seconds; an idle connection holds no thread
 graceful_timeout = 8  # less than the supervisor waits before it kills
 loglevel = "warning"
 

@@ -7,7 +7,7 @@ training data and no evidence of anything.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import cv2
@@ -63,6 +63,38 @@ class _Disc:
     radius: float
 
 
+@dataclass(slots=True)
+class _Layout:
+    """Discs on a field that do not touch; `taken` (N, 3) holds x, y and radius of each."""
+
+    width: int
+    height: int
+    rng: np.random.Generator
+    taken: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 3)))
+
+    def fill(self, count: int, radii: tuple[float, float], *, inside: bool) -> list[_Disc]:
+        """Put up to `count` discs where there is room, `inside` ones away from the edge."""
+        first = len(self.taken)
+        self.taken = np.vstack([self.taken, np.empty((count, 3))])
+        filled = first
+        for _ in range(count):
+            radius = self.rng.uniform(*radii)
+            margin = radius + 3 if inside else 0.0
+            if 2 * margin >= min(self.width, self.height):
+                continue
+            for _ in range(_TRIES):
+                x = self.rng.uniform(margin, self.width - margin)
+                y = self.rng.uniform(margin, self.height - margin)
+                others = self.taken[:filled]
+                gaps = np.hypot(x - others[:, 0], y - others[:, 1])
+                if (gaps > 1.08 * (radius + others[:, 2])).all():
+                    self.taken[filled] = x, y, radius
+                    filled += 1
+                    break
+        self.taken = self.taken[:filled]
+        return [_Disc(*row) for row in self.taken[first:].tolist()]
+
+
 def make_smear(
     seed: int,
     *,
@@ -100,26 +132,17 @@ def make_smear(
     unit = _RED_CELL_RADIUS * scale
     image = np.full((height, width, 3), colours.field, np.uint8)
 
-    white: list[_Disc] = []
-    for _ in range(white_cells):
-        radius = unit * rng.uniform(1.35, 1.75)
-        place = _free_place(rng, radius, white, width, height, inside=True)
-        if place is not None:
-            white.append(place)
-    red: list[_Disc] = []
-    for _ in range(int(0.45 * width * height / (math.pi * unit**2))):
-        radius = unit * rng.uniform(0.9, 1.1)
-        place = _free_place(rng, radius, white + red, width, height, inside=False)
-        if place is not None:
-            red.append(place)
+    layout = _Layout(width, height, rng)
+    white = layout.fill(white_cells, (1.35 * unit, 1.75 * unit), inside=True)
+    layered = replace(layout)  # platelets may lie on red cells, but not on white ones
+    reds = int(0.45 * width * height / (math.pi * unit**2))
+    red = layout.fill(reds, (0.9 * unit, 1.1 * unit), inside=False)
+    platelets = layered.fill(1 + len(red) // 8, (0.18 * unit, 0.3 * unit), inside=True)
 
     for cell in red:
         _draw_red_cell(image, cell, colours, rng)
-    for _ in range(max(1, len(red) // 8)):
-        radius = unit * rng.uniform(0.18, 0.3)
-        place = _free_place(rng, radius, white, width, height, inside=True)
-        if place is not None:
-            _blob(image, place, colours.platelet, rng)
+    for cell in platelets:
+        _blob(image, cell, colours.platelet, rng)
     kinds = [str(rng.choice(KINDS)) for _ in white]
     for cell, kind in zip(white, kinds, strict=True):
         _draw_white_cell(image, cell, kind, colours, rng)
@@ -128,26 +151,6 @@ def make_smear(
     noisy = soft + rng.normal(0, 2.5, image.shape).astype(np.float32)
     boxes = [_box(cell, width, height) for cell in white]
     return SyntheticSmear(np.clip(np.rint(noisy), 0, 255).astype(np.uint8), boxes, kinds)
-
-
-def _free_place(
-    rng: np.random.Generator,
-    radius: float,
-    taken: list[_Disc],
-    width: int,
-    height: int,
-    *,
-    inside: bool,
-) -> _Disc | None:
-    """A random place away from all others, or None if none turns up."""
-    margin = radius + 3 if inside else 0
-    if 2 * margin >= min(width, height):
-        return None
-    for _ in range(_TRIES):
-        x, y = rng.uniform(margin, width - margin), rng.uniform(margin, height - margin)
-        if all(math.hypot(x - o.x, y - o.y) > 1.08 * (radius + o.radius) for o in taken):
-            return _Disc(float(x), float(y), float(radius))
-    return None
 
 
 def _draw_red_cell(

@@ -125,18 +125,13 @@ form.addEventListener("submit", async (event) => {
   send.disabled = clear.disabled = true;
   summary.textContent = `Sending ${count} ${count === 1 ? "image" : "images"}…`;
   let sample = null;
-  // The first one alone: it makes the sample that the others join.
   const lane = async () => {
     while (waiting.length > 0) {
-      const answered = await sendOne(waiting.shift());
-      if (answered && !sample) show(sample = answered);
+      sample = (await sendOne(waiting.shift())) || sample;
+      // The results poll while something is pending; when all was done already, ask anew.
+      if (sample && !results.querySelector("[hx-get]")) show(sample);
     }
   };
-  const first = waiting.shift();
-  if (first) {
-    sample = await sendOne(first);
-    if (sample) show(sample);
-  }
   await Promise.all(Array.from({ length: AT_ONCE }, lane));
   clear.disabled = false;
   const left = chosen.filter((entry) => entry.state === "ready").length;

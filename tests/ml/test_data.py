@@ -1,0 +1,132 @@
+"""Class folders, source photographs and the crops that are cut from them."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from inference.ml.data import DataError, cut_crops, list_items, main_cell_crop
+from inference.ml.preprocess import Preprocessing
+from inference.ml.smear import make_smear
+
+pytestmark = pytest.mark.unit
+MakeFolders = Callable[..., Path]
+
+
+def write_table(path: Path, rows: dict[str, str]) -> Path:
+    lines = ["file,photograph,inliers", *(f"{name},{group},9" for name, group in rows.items())]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def test_classes_are_the_same_in_capitals(class_folders: MakeFolders) -> None:
+    first = class_folders("first", {"LYMPHOCYTE": 0, "ig": 5}, pictures=1)
+    second = class_folders("second", {"lymphocyte": 9}, pictures=1)
+    (first / "attributes.csv").write_text("not a class")
+    listing = list_items([first, second])
+
+    assert listing.classes == ("ig", "lymphocyte")
+    assert len(listing.items) == 3
+    assert len({item.stratum for item in listing.items}) == 3
+
+
+def test_a_table_tells_the_photographs_wherever_it_was_written(
+    class_folders: MakeFolders, tmp_path: Path
+) -> None:
+    folder = class_folders("TRAIN", {"A": 0, "B": 5}, pictures=2)
+    table = write_table(
+        tmp_path / "groups.csv",
+        {"TRAIN/A/0.png": "p", "TRAIN/A/1.png": "p", "TRAIN/B/5.png": "q", "TRAIN/B/6.png": "r"},
+    )
+    listing = list_items([folder], [table])
+
+    assert listing.groups_unknown == ()
+    assert [item.group.split(":")[-1] for item in listing.items] == ["p", "p", "q", "r"]
+
+
+def test_without_a_table_every_file_is_its_own_photograph_but_copies_are_one(
+    class_folders: MakeFolders,
+) -> None:
+    folder = class_folders("set", {"a": 0, "b": 5}, pictures=2)
+    shutil.copy(folder / "a" / "0.png", folder / "a" / "copy.png")
+    listing = list_items([folder])
+
+    assert listing.groups_unknown == (listing.items[0].dataset,)
+    assert len(listing.items) == 5
+    assert len({item.group for item in listing.items}) == 4
+
+
+def test_a_table_that_names_a_part_of_a_set_is_refused(
+    class_folders: MakeFolders, tmp_path: Path
+) -> None:
+    folder = class_folders("set", {"a": 0, "b": 5}, pictures=2)
+    table = write_table(tmp_path / "groups.csv", {"a/0.png": "p"})
+
+    with pytest.raises(DataError, match="1 of the 4 pictures"):
+        list_items([folder], [table])
+
+
+def test_tables_that_contradict_each_other_are_refused(
+    class_folders: MakeFolders, tmp_path: Path
+) -> None:
+    folder = class_folders("set", {"a": 0, "b": 5}, pictures=1)
+    tables = [
+        write_table(tmp_path / f"{name}.csv", {"a/0.png": name, "b/5.png": "x"}) for name in "pq"
+    ]
+
+    with pytest.raises(DataError, match="two photographs"):
+        list_items([folder], tables)
+
+
+def test_what_cannot_be_used_is_refused(class_folders: MakeFolders, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no folder"):
+        list_items([tmp_path / "nowhere"])
+    with pytest.raises(DataError, match="no sub-folders"):
+        list_items([tmp_path])
+    with pytest.raises(DataError, match="two classes"):
+        list_items([class_folders("one", {"a": 0}, pictures=1)])
+    broken = tmp_path / "broken.csv"
+    broken.write_text("file\nonly one column\n")
+    with pytest.raises(DataError, match="two columns"):
+        list_items([class_folders("two", {"a": 0, "b": 5}, pictures=1)], [broken])
+
+
+def test_the_fingerprint_knows_content_and_class_but_no_order(class_folders: MakeFolders) -> None:
+    folder = class_folders("set", {"a": 0, "b": 5}, pictures=2)
+    other = class_folders("other", {"c": 20}, pictures=1)
+    both = list_items([folder, other]).fingerprint()
+
+    assert list_items([other, folder]).fingerprint() == both
+    (folder / "a" / "0.png").rename(folder / "b" / "0.png")
+    assert list_items([folder, other]).fingerprint() != both
+
+
+def test_pictures_without_a_cell_are_left_out_and_named(class_folders: MakeFolders) -> None:
+    folder = class_folders("set", {"a": 0, "b": 5}, pictures=2)
+    empty = make_smear(0, width=160, height=160, white_cells=0).image
+    Image.fromarray(empty).save(folder / "a" / "1.png")
+    calls: list[None] = []
+    items = list_items([folder]).items
+    crops, kept = cut_crops(items, Preprocessing(), advance=lambda: calls.append(None))
+
+    assert kept == [0, 2, 3]
+    assert crops.shape == (3, 128, 128, 3)
+    assert len(calls) == 4
+
+
+def test_an_unreadable_picture_stops_with_its_name(class_folders: MakeFolders) -> None:
+    folder = class_folders("set", {"a": 0, "b": 5}, pictures=1)
+    (folder / "b" / "5.png").write_bytes(b"no picture")
+
+    with pytest.raises(DataError, match=r"5\.png cannot be read"):
+        cut_crops(list_items([folder]).items, Preprocessing())
+
+
+def test_platelets_are_cut_only_where_they_are_expected() -> None:
+    image = make_smear(5, white_cells=0).image
+
+    assert main_cell_crop(image, "neutrophil", Preprocessing()) is None
+    assert np.shape(main_cell_crop(image, "platelet", Preprocessing())) == (128, 128, 3)
