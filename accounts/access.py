@@ -7,9 +7,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from django.http import HttpRequest
+
+from accounts.models import User
 from accounts.permissions import Permission
 
 View = TypeVar("View", bound=Callable[..., Any])
+
+
+class AuthenticatedRequest(HttpRequest):
+    """The request of a view that is not public: the middleware has let a person through."""
+
+    user: User
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ class LoginForm(AuthenticationForm):
     }
 
 
-class PersonForm(forms.ModelForm):
+class PersonForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
     role = forms.ChoiceField(choices=Role.choices, widget=forms.RadioSelect)
     sites = forms.ModelMultipleChoiceField(
         Site.objects.all(), widget=forms.CheckboxSelectMultiple, required=False
@@ -46,7 +46,7 @@ class PersonForm(forms.ModelForm):
         return cleaned
 
 
-class SiteForm(forms.ModelForm):
+class SiteForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
     class Meta:
         model = Site
         fields = ("name",)

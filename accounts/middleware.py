@@ -11,7 +11,8 @@ from django_htmx.http import HttpResponseClientRedirect
 
 from accounts import audit
 from accounts.access import access_of
-from accounts.permissions import has_permission
+from accounts.models import User
+from accounts.permissions import Permission, has_permission
 
 SESSION_TOUCH_SECONDS = 60
 
@@ -35,10 +36,9 @@ class AccessMiddleware:
         person = request.user
         if not person.is_authenticated:
             return _ask_to_log_in(request)
-        if access is not None and person.role:
-            if access.permission is None or has_permission(person, access.permission):
-                _keep_session(request)
-                return None
+        if access is not None and person.role and _holds(person, access.permission):
+            _keep_session(request)
+            return None
         audit.record(
             audit.Action.ACCESS_DENIED, actor=person, label=request.path, method=request.method
         )
@@ -49,6 +49,10 @@ class AccessMiddleware:
             f"Only {permission.role_names} may {permission.act}, "
             f"and you are signed in as a {person.get_role_display().lower() or 'guest'}."
         )
+
+
+def _holds(person: User, permission: Permission | None) -> bool:
+    return permission is None or has_permission(person, permission)
 
 
 def _keep_session(request: HttpRequest) -> None:

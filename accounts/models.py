@@ -33,7 +33,7 @@ class UserManager(BaseUserManager["User"]):
 
 
 class User(AbstractBaseUser):
-    """A person with one role. Django's groups and superusers are left out: one way to be allowed."""
+    """A person with one role. No groups and superusers of Django's: one way to be allowed."""
 
     # No "@": people log in with either name, so one person's user name must not be able to equal
     # another's e-mail address.

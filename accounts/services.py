@@ -57,9 +57,7 @@ def person_update(
     before = _as_json(before_person)
     loses_admin = before_person.role == Role.ADMIN and (role != Role.ADMIN or not is_active)
     if loses_admin and not _other_active_admins(person):
-        raise ValidationError(
-            "This is the last active admin. Give another person that role first."
-        )
+        raise ValidationError("This is the last active admin. Give another person that role first.")
     person.username, person.email, person.full_name = username, email.lower(), full_name
     person.role, person.is_active = role, is_active
     person.full_clean()

@@ -6,20 +6,19 @@ from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import update_session_auth_hash
 from django.contrib.auth import views as auth_views
-from django.contrib.auth.forms import PasswordChangeForm
+from django.contrib.auth.forms import AuthenticationForm, PasswordChangeForm
 from django.contrib.auth.signals import user_logged_in, user_logged_out
 from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
 from django.db import transaction
 from django.db.models import Q
 from django.dispatch import receiver
-from django.forms import BaseForm
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from accounts import audit, selectors, services
-from accounts.access import public, requires, signed_in
+from accounts.access import AuthenticatedRequest, public, requires, signed_in
 from accounts.forms import AuditFilterForm, LoginForm, PersonForm, SiteForm
 from accounts.models import Site, User
 from accounts.permissions import Permission
@@ -34,13 +33,11 @@ class _LoginView(auth_views.LoginView):
         login = request.POST.get("username", "").strip().lower()
         if selectors.recent_login_failures(login) >= settings.LOGIN_FAILURES_PER_HOUR:
             # Unbound: the password is not even looked at.
-            locked = LoginForm.error_messages["locked"]
-            return render(
-                request, self.template_name, {"form": LoginForm(request), "locked": locked}, status=429
-            )
+            context = {"form": LoginForm(request), "locked": LoginForm.error_messages["locked"]}
+            return render(request, self.template_name, context, status=429)
         return super().post(request, *args, **kwargs)
 
-    def form_invalid(self, form: BaseForm) -> HttpResponse:
+    def form_invalid(self, form: AuthenticationForm) -> HttpResponse:
         audit.record(
             audit.Action.LOGIN_FAILED,
             actor=None,
@@ -66,12 +63,10 @@ def _record_logout(sender: object, user: User | None, **kwargs: Any) -> None:
 
 @signed_in
 @require_http_methods(["GET", "POST"])
-def password(request: HttpRequest) -> HttpResponse:
+def password(request: AuthenticatedRequest) -> HttpResponse:
     form = PasswordChangeForm(request.user, request.POST or None)
     if request.method == "POST" and form.is_valid():
-        services.password_change(
-            person=request.user, password=form.cleaned_data["new_password1"]
-        )
+        services.password_change(person=request.user, password=form.cleaned_data["new_password1"])
         update_session_auth_hash(request, request.user)  # this session stays, the others end
         messages.success(request, "Your password is changed. Other sessions of yours have ended.")
         return redirect("home")
@@ -80,7 +75,7 @@ def password(request: HttpRequest) -> HttpResponse:
 
 @requires(Permission.MANAGE_PEOPLE)
 @require_GET
-def people(request: HttpRequest) -> HttpResponse:
+def people(request: AuthenticatedRequest) -> HttpResponse:
     with transaction.atomic():
         audit.record(audit.Action.PEOPLE_VIEWED, actor=request.user)
         people = list(selectors.people_for(request.user))
@@ -89,7 +84,7 @@ def people(request: HttpRequest) -> HttpResponse:
 
 @requires(Permission.MANAGE_PEOPLE)
 @require_http_methods(["GET", "POST"])
-def person_new(request: HttpRequest) -> HttpResponse:
+def person_new(request: AuthenticatedRequest) -> HttpResponse:
     form = PersonForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         person, first_password = services.person_create(by=request.user, **form.cleaned_data)
@@ -99,7 +94,7 @@ def person_new(request: HttpRequest) -> HttpResponse:
 
 @requires(Permission.MANAGE_PEOPLE)
 @require_http_methods(["GET", "POST"])
-def person_edit(request: HttpRequest, pk: int) -> HttpResponse:
+def person_edit(request: AuthenticatedRequest, pk: int) -> HttpResponse:
     person = get_object_or_404(selectors.people_for(request.user), pk=pk)
     form = PersonForm(request.POST or None, instance=person)
     if request.method == "POST" and form.is_valid():
@@ -115,14 +110,14 @@ def person_edit(request: HttpRequest, pk: int) -> HttpResponse:
 
 @requires(Permission.MANAGE_PEOPLE)
 @require_POST
-def person_password(request: HttpRequest, pk: int) -> HttpResponse:
+def person_password(request: AuthenticatedRequest, pk: int) -> HttpResponse:
     person = get_object_or_404(selectors.people_for(request.user), pk=pk)
     return _show_password(
         request, person, services.password_reset_by_admin(person=person, by=request.user)
     )
 
 
-def _show_password(request: HttpRequest, person: User, new_password: str) -> HttpResponse:
+def _show_password(request: AuthenticatedRequest, person: User, new_password: str) -> HttpResponse:
     """Shown in the answer itself: never stored in a session, a message or a log."""
     response = render(
         request, "accounts/person_password.html", {"person": person, "password": new_password}
@@ -133,7 +128,7 @@ def _show_password(request: HttpRequest, person: User, new_password: str) -> Htt
 
 @requires(Permission.MANAGE_PEOPLE)
 @require_http_methods(["GET", "POST"])
-def site_new(request: HttpRequest) -> HttpResponse:
+def site_new(request: AuthenticatedRequest) -> HttpResponse:
     form = SiteForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         site = services.site_create(by=request.user, **form.cleaned_data)
@@ -144,7 +139,7 @@ def site_new(request: HttpRequest) -> HttpResponse:
 
 @requires(Permission.MANAGE_PEOPLE)
 @require_http_methods(["GET", "POST"])
-def site_edit(request: HttpRequest, pk: int) -> HttpResponse:
+def site_edit(request: AuthenticatedRequest, pk: int) -> HttpResponse:
     site = get_object_or_404(Site, pk=pk)
     form = SiteForm(request.POST or None, instance=site)
     if request.method == "POST" and form.is_valid():
@@ -156,7 +151,7 @@ def site_edit(request: HttpRequest, pk: int) -> HttpResponse:
 
 @requires(Permission.VIEW_AUDIT)
 @require_GET
-def audit_trail(request: HttpRequest) -> HttpResponse:
+def audit_trail(request: AuthenticatedRequest) -> HttpResponse:
     events = selectors.audit_events_for(request.user)
     form = AuditFilterForm(request.GET)
     if form.is_valid():

@@ -20,8 +20,6 @@ def example_sample_create(*, site: Site, by: User, images: int = 2) -> Sample:
         target = BytesIO()
         Image.fromarray(make_smear(seed, white_cells=3).image).save(target, "PNG")
         files.append((f"synthetic-smear-{number + 1}.png", target.getvalue()))
-    sample, _ = images_upload(
-        target=NewSample(site=site, is_synthetic=True), files=files, by=by
-    )
+    sample, _ = images_upload(target=NewSample(site=site, is_synthetic=True), files=files, by=by)
     assert sample is not None, "a synthetic smear always passes the gate"
     return sample

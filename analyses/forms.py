@@ -17,12 +17,8 @@ class UploadForm(forms.Form):
     """What belongs to a batch of images, beside the files themselves."""
 
     batch = forms.UUIDField(widget=forms.HiddenInput)
-    sample = forms.ModelChoiceField(
-        Sample.objects.none(), required=False, widget=forms.HiddenInput
-    )
-    site = forms.ModelChoiceField(
-        Site.objects.none(), empty_label=None, widget=forms.Select
-    )
+    sample = forms.ModelChoiceField(Sample.objects.none(), required=False, widget=forms.HiddenInput)
+    site = forms.ModelChoiceField(Site.objects.none(), empty_label=None, widget=forms.Select)
     accession_number = forms.CharField(
         max_length=40,
         required=False,
@@ -67,9 +63,7 @@ class SampleFilterForm(forms.Form):
         required=False,
         choices=[("", "Any class"), *((label, c.name) for label, c in CLASSES.items())],
     )
-    state = forms.ChoiceField(
-        required=False, choices=[("", "Any state"), *State.choices]
-    )
+    state = forms.ChoiceField(required=False, choices=[("", "Any state"), *State.choices])
     person = forms.ModelChoiceField(
         User.objects.none(), label="Uploaded by", required=False, empty_label="Anybody"
     )

@@ -21,7 +21,7 @@ ACCESSION_TAKEN = (
 
 
 class Patient(models.Model):
-    """Whose sample it is, by the identifier that the site uses. Optional: samples can be anonymous."""
+    """Whose sample it is, by the site's identifier. Optional: samples can be anonymous."""
 
     site = models.ForeignKey(Site, on_delete=models.PROTECT, related_name="patients")
     identifier = models.CharField(max_length=40)
@@ -73,7 +73,10 @@ class Sample(models.Model):
     )
     is_synthetic = models.BooleanField(default=False, help_text="an example, not a patient's")
     batch = models.UUIDField(
-        null=True, blank=True, unique=True, help_text="the upload that made it: many requests, one sample"
+        null=True,
+        blank=True,
+        unique=True,
+        help_text="the upload that made it: many requests, one sample",
     )
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+"
@@ -138,9 +141,7 @@ class Analysis(models.Model):
         INTERACTIVE = 10, "a person is waiting"
         BATCH = 0, "many images at once"
 
-    sample_image = models.ForeignKey(
-        SampleImage, on_delete=models.CASCADE, related_name="analyses"
-    )
+    sample_image = models.ForeignKey(SampleImage, on_delete=models.CASCADE, related_name="analyses")
     model_version = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, related_name="+")
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.QUEUED)
     priority = models.SmallIntegerField(choices=Priority.choices, default=Priority.INTERACTIVE)
@@ -164,9 +165,7 @@ class Analysis(models.Model):
                 fields=["sample_image", "model_version"], name="analysis_unique"
             ),
         )
-        indexes = (
-            models.Index(fields=["status", "-priority", "due_at"], name="analysis_queue"),
-        )
+        indexes = (models.Index(fields=["status", "-priority", "due_at"], name="analysis_queue"),)
 
     def __str__(self) -> str:
         return f"{self.sample_image} by {self.model_version}"
@@ -194,7 +193,7 @@ class Cell(models.Model):
 
 
 class Prediction(models.Model):
-    """What one model version says of one cell. Never changed: people's answers are rows of theirs."""
+    """What one model version says of one cell. Never changed: people answer in other rows."""
 
     cell = models.ForeignKey(Cell, on_delete=models.CASCADE, related_name="predictions")
     model_version = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, related_name="+")

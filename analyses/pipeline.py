@@ -93,9 +93,7 @@ def claim(*, worker: str) -> list[Analysis]:
     first = due.first()
     if first is None:
         return []
-    rows = (
-        [first] if first.attempt else list(due.filter(attempt=0)[: settings.ANALYSIS_CLAIM_SIZE])
-    )
+    rows = [first] if first.attempt else list(due.filter(attempt=0)[: settings.ANALYSIS_CLAIM_SIZE])
     pks = [row.pk for row in rows]
     Analysis.objects.filter(pk__in=pks).update(
         status=Status.RUNNING,
@@ -133,9 +131,7 @@ def _lease_half_way(analysis: Analysis) -> datetime:
 
 def held(analysis: Analysis) -> QuerySet[Analysis]:
     """The row, as long as this claim of it still holds."""
-    return Analysis.objects.filter(
-        pk=analysis.pk, status=Status.RUNNING, attempt=analysis.attempt
-    )
+    return Analysis.objects.filter(pk=analysis.pk, status=Status.RUNNING, attempt=analysis.attempt)
 
 
 # --- Fail -----------------------------------------------------------------------------------

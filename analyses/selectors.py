@@ -30,7 +30,7 @@ from analyses.models import Analysis, Cell, Prediction, Sample, SampleImage
 from inference.cells import cell_class, in_order
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
 STALE_QUEUE_SECONDS = 30  # a row that waits longer has no worker
 
@@ -77,17 +77,18 @@ def with_state(samples: QuerySet[Sample]) -> QuerySet[Sample]:
         state=Case(
             When(Exists(pending), then=Value(State.ANALYSING.value)),
             When(Exists(images.filter(analyses=None)), then=Value(State.WAITING.value)),
-            When(Exists(jobs.filter(status=Analysis.Status.FAILED)), then=Value(State.FAILED.value)),
+            When(
+                Exists(jobs.filter(status=Analysis.Status.FAILED)), then=Value(State.FAILED.value)
+            ),
             default=Value(State.DONE.value),
             output_field=models.CharField(),
         ),
-        image_count=Subquery(_count(images), output_field=models.IntegerField()),
+        image_count=Subquery(
+            images.order_by().values("sample").annotate(n=Count("pk")).values("n"),
+            output_field=models.IntegerField(),
+        ),
         first_image_id=Subquery(images.order_by("position").values("pk")[:1]),
     )
-
-
-def _count(rows: QuerySet[SampleImage]) -> QuerySet[SampleImage]:
-    return rows.order_by().values("sample").annotate(n=Count("pk")).values("n")
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ class ClassCount:
         return 100 * self.count / total if total else 0.0
 
 
-def class_counts(samples: Iterable[Sample]) -> dict[int, list[ClassCount]]:
+def class_counts(samples: Sequence[Sample]) -> dict[int, list[ClassCount]]:
     """The model's counts by class for each of the samples (by pk), in one query."""
     pks = [sample.pk for sample in samples]
     rows = (
@@ -132,6 +133,12 @@ def class_counts(samples: Iterable[Sample]) -> dict[int, list[ClassCount]]:
     }
 
 
+def with_counts(samples: Sequence[Sample]) -> list[tuple[Sample, list[ClassCount]]]:
+    """Each sample with its counts, for lists."""
+    counts = class_counts(samples)
+    return [(sample, counts[sample.pk]) for sample in samples]
+
+
 def _current_predictions() -> QuerySet[Prediction]:
     """Each cell's answer by the model that its sample is pinned to."""
     return Prediction.objects.filter(
@@ -140,9 +147,7 @@ def _current_predictions() -> QuerySet[Prediction]:
 
 
 def samples_with_class(samples: QuerySet[Sample], label: str) -> QuerySet[Sample]:
-    said = _current_predictions().filter(
-        cell__sample_image__sample=OuterRef("pk"), label=label
-    )
+    said = _current_predictions().filter(cell__sample_image__sample=OuterRef("pk"), label=label)
     return samples.filter(Exists(said))
 
 
@@ -222,12 +227,15 @@ def same_picture_warning(sample: Sample, *, person: User, image: SampleImage | N
         uses = uses.exclude(sample__patient=sample.patient_id)
     visible = Q(sample__site__in=sites_for(person))
     found = uses.aggregate(
-        images=Count("stored_image", distinct=True), named=Min("sample__accession_number", filter=visible)
+        images=Count("stored_image", distinct=True),
+        named=Min("sample__accession_number", filter=visible),
     )
     if sample.is_synthetic or not found["images"]:
         return ""
     count = found["images"]
-    what = "This picture is" if image else "One picture is" if count == 1 else f"{count} pictures are"
+    what = (
+        "This picture is" if image else "One picture is" if count == 1 else f"{count} pictures are"
+    )
     where = f"sample {found['named']}" if found["named"] else "a sample of another site"
     return f"{what} in {where} too, which may be another patient's. Check where it belongs."
 

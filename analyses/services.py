@@ -15,7 +15,14 @@ from django.utils import timezone
 from accounts import audit
 from accounts.models import Site, User
 from analyses import pipeline
-from analyses.models import ACCESSION_TAKEN, AccessionCounter, Analysis, Patient, Sample, SampleImage
+from analyses.models import (
+    ACCESSION_TAKEN,
+    AccessionCounter,
+    Analysis,
+    Patient,
+    Sample,
+    SampleImage,
+)
 from analyses.selectors import same_picture_warning
 from hematovision.files.gate import GateError
 from hematovision.files.models import StoredImage
@@ -80,9 +87,7 @@ def sample_create(*, new: NewSample, by: User) -> Sample:
 def _sample_insert(*, new: NewSample, by: User) -> Sample:
     patient = None
     if new.patient_identifier:
-        patient, _ = Patient.objects.get_or_create(
-            site=new.site, identifier=new.patient_identifier
-        )
+        patient, _ = Patient.objects.get_or_create(site=new.site, identifier=new.patient_identifier)
     sample = Sample(
         site=new.site,
         accession_number=new.accession_number or _next_accession_number(),
@@ -117,8 +122,8 @@ def images_upload(
     """
     sample = target if isinstance(target, Sample) else None
     outcomes = []
-    for name, data in files:
-        name = name[:FILE_NAME_LENGTH]
+    for full_name, data in files:
+        name = full_name[:FILE_NAME_LENGTH]
         try:
             with transaction.atomic():
                 stored_image = stored_image_create(data=data)

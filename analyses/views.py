@@ -8,14 +8,14 @@ from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
 from django.db.models import QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http import Http404, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from accounts import audit
-from accounts.access import requires
+from accounts.access import AuthenticatedRequest, requires
 from accounts.permissions import Permission
 from accounts.selectors import sites_for
 from analyses import pictures, selectors, services
@@ -37,7 +37,7 @@ NO_SITE = "You belong to no site yet, so there is no place for your samples: ask
 # --- Upload ----------------------------------------------------------------------------------
 @requires(Permission.UPLOAD_IMAGES)
 @require_http_methods(["GET", "POST"])
-def upload(request: HttpRequest) -> HttpResponse:
+def upload(request: AuthenticatedRequest) -> HttpResponse:
     """The page that takes images. With ``Accept: application/json`` it answers for its script."""
     wants_json = request.headers.get("Accept", "").startswith("application/json")
     if request.method == "GET":
@@ -59,7 +59,7 @@ def upload(request: HttpRequest) -> HttpResponse:
     )
     try:
         sample, outcomes = services.images_upload(
-            target=target, files=((file.name, file.read()) for file in files), by=request.user
+            target=target, files=((str(file.name), file.read()) for file in files), by=request.user
         )
     except ValidationError as error:
         form.add_error("accession_number", error.messages[0])
@@ -69,7 +69,7 @@ def upload(request: HttpRequest) -> HttpResponse:
     return _upload_page(request, _new_form(request), sample=sample, outcomes=outcomes)
 
 
-def _new_form(request: HttpRequest) -> UploadForm:
+def _new_form(request: AuthenticatedRequest) -> UploadForm:
     samples = selectors.samples_for(request.user)
     initial: dict[str, object] = {"batch": uuid4()}
     if pk := request.GET.get("sample", ""):
@@ -78,7 +78,7 @@ def _new_form(request: HttpRequest) -> UploadForm:
 
 
 def _upload_page(
-    request: HttpRequest,
+    request: AuthenticatedRequest,
     form: UploadForm,
     *,
     status: int = 200,
@@ -100,16 +100,16 @@ def _upload_page(
     return render(request, "analyses/upload.html", context, status=status)
 
 
-def _upload_refused(request: HttpRequest, form: UploadForm, wants_json: bool) -> HttpResponse:
+def _upload_refused(
+    request: AuthenticatedRequest, form: UploadForm, wants_json: bool
+) -> HttpResponse:
     if wants_json:
         sentences = [str(text) for errors in form.errors.values() for text in errors]
         return JsonResponse({"error": " ".join(sentences)}, status=422)
     return _upload_page(request, form, status=422)
 
 
-def _upload_json(
-    sample: Sample | None, outcomes: list[services.FileOutcome]
-) -> dict[str, object]:
+def _upload_json(sample: Sample | None, outcomes: list[services.FileOutcome]) -> dict[str, object]:
     return {
         "sample": sample
         and {
@@ -132,7 +132,7 @@ def _upload_json(
 
 @requires(Permission.UPLOAD_IMAGES)
 @require_POST
-def example(request: HttpRequest) -> HttpResponse:
+def example(request: AuthenticatedRequest) -> HttpResponse:
     """A synthetic smear, marked as such, goes the way of every upload."""
     site = sites_for(request.user).first()
     if site is None:
@@ -145,24 +145,27 @@ def example(request: HttpRequest) -> HttpResponse:
 # --- Samples ---------------------------------------------------------------------------------
 @requires(Permission.VIEW_SAMPLES)
 @require_GET
-def samples(request: HttpRequest) -> HttpResponse:
+def samples(request: AuthenticatedRequest) -> HttpResponse:
     """The history: what this person's role and sites allow."""
     form = SampleFilterForm(request.GET, person=request.user)
     found = selectors.with_state(selectors.samples_for(request.user))
     if form.is_valid():
         found = _filtered(found, form)
-    page = Paginator(found.select_related("site", "created_by", "patient"), SAMPLES_PER_PAGE)
-    rows = page.get_page(request.GET.get("page"))
-    counts = selectors.class_counts(rows.object_list)
-    for sample in rows.object_list:
-        sample.class_counts = counts[sample.pk]
+    samples = found.select_related("site", "created_by", "patient")
+    page = Paginator(samples, SAMPLES_PER_PAGE).get_page(request.GET.get("page"))
+    shown = list(page.object_list)
     audit.record(
         audit.Action.SAMPLES_LISTED,
         actor=request.user,
         query=request.GET.dict(),
-        samples=[sample.pk for sample in rows.object_list],
+        samples=[sample.pk for sample in shown],
     )
-    context = {"page": rows, "form": form, "filtered": any(request.GET.dict().values())}
+    context = {
+        "page": page,
+        "rows": selectors.with_counts(shown),
+        "form": form,
+        "filtered": any(request.GET.dict().values()),
+    }
     return render(request, "analyses/samples.html", context)
 
 
@@ -185,7 +188,7 @@ def _filtered(found: QuerySet[Sample], form: SampleFilterForm) -> QuerySet[Sampl
 
 @requires(Permission.VIEW_SAMPLES)
 @require_GET
-def sample(request: HttpRequest, pk: int) -> HttpResponse:
+def sample(request: AuthenticatedRequest, pk: int) -> HttpResponse:
     """One sample: every image with its cells, and what the model says of each."""
     sample = _sample(request, pk)
     _record_view(request, sample)
@@ -194,7 +197,7 @@ def sample(request: HttpRequest, pk: int) -> HttpResponse:
 
 @requires(Permission.VIEW_SAMPLES)
 @require_GET
-def results(request: HttpRequest, pk: int) -> HttpResponse:
+def results(request: AuthenticatedRequest, pk: int) -> HttpResponse:
     """The part of the sample's page that grows while the worker runs; 204 while it has not.
 
     A poll leaves no event of its own: the page that polls has left one, or the first poll does.
@@ -211,20 +214,20 @@ def results(request: HttpRequest, pk: int) -> HttpResponse:
     return response
 
 
-def _sample(request: HttpRequest, pk: int) -> Sample:
+def _sample(request: AuthenticatedRequest, pk: int) -> Sample:
     visible = selectors.samples_for(request.user)
     return get_object_or_404(
         visible.select_related("site", "patient", "created_by", "model_version"), pk=pk
     )
 
 
-def _record_view(request: HttpRequest, sample: Sample) -> None:
+def _record_view(request: AuthenticatedRequest, sample: Sample) -> None:
     audit.record(audit.Action.SAMPLE_VIEWED, actor=request.user, subject=sample)
     others = [pk for pk in request.session.get(VIEWED, []) if pk != sample.pk]
     request.session[VIEWED] = [*others, sample.pk][-VIEWED_KEPT:]
 
 
-def _results_context(request: HttpRequest, sample: Sample) -> dict[str, object]:
+def _results_context(request: AuthenticatedRequest, sample: Sample) -> dict[str, object]:
     images = Paginator(selectors.images_with_cells(sample), IMAGES_PER_PAGE)
     page = images.get_page(request.GET.get("page"))
     counts = selectors.class_counts([sample])[sample.pk]
@@ -242,7 +245,7 @@ def _results_context(request: HttpRequest, sample: Sample) -> dict[str, object]:
 
 @requires(Permission.RETRY_ANALYSES)
 @require_POST
-def retry(request: HttpRequest, pk: int) -> HttpResponse:
+def retry(request: AuthenticatedRequest, pk: int) -> HttpResponse:
     analysis = get_object_or_404(selectors.analyses_for(request.user), pk=pk)
     try:
         services.analysis_retry(analysis=analysis, by=request.user)
@@ -254,21 +257,21 @@ def retry(request: HttpRequest, pk: int) -> HttpResponse:
 # --- Files -----------------------------------------------------------------------------------
 @requires(Permission.VIEW_SAMPLES)
 @require_GET
-def thumbnail(request: HttpRequest, pk: int) -> HttpResponse:
+def thumbnail(request: AuthenticatedRequest, pk: int) -> HttpResponse:
     image = get_object_or_404(selectors.sample_images_for(request.user), pk=pk)
     return _picture(lambda: pictures.thumbnail(image))
 
 
 @requires(Permission.VIEW_SAMPLES)
 @require_GET
-def view(request: HttpRequest, pk: int) -> HttpResponse:
+def view(request: AuthenticatedRequest, pk: int) -> HttpResponse:
     image = get_object_or_404(selectors.sample_images_for(request.user), pk=pk)
     return _picture(lambda: pictures.view(image))
 
 
 @requires(Permission.VIEW_SAMPLES)
 @require_GET
-def original(request: HttpRequest, pk: int) -> HttpResponse:
+def original(request: AuthenticatedRequest, pk: int) -> HttpResponse:
     """The bytes as they came, as a download under the name that the person gave."""
     image = get_object_or_404(selectors.sample_images_for(request.user), pk=pk)
     try:
@@ -280,7 +283,8 @@ def original(request: HttpRequest, pk: int) -> HttpResponse:
         data,
         content_type=image.stored_image.media_type,
         headers={
-            "Content-Disposition": content_disposition_header(True, image.file_name) or "attachment",
+            "Content-Disposition": content_disposition_header(True, image.file_name)
+            or "attachment",
             "X-Content-Type-Options": "nosniff",
         },
     )
@@ -288,14 +292,14 @@ def original(request: HttpRequest, pk: int) -> HttpResponse:
 
 @requires(Permission.VIEW_SAMPLES)
 @require_GET
-def crop(request: HttpRequest, pk: int) -> HttpResponse:
+def crop(request: AuthenticatedRequest, pk: int) -> HttpResponse:
     cell = get_object_or_404(selectors.cells_for(request.user), pk=pk)
     return _picture(lambda: pictures.crop(cell))
 
 
 @requires(Permission.VIEW_SAMPLES)
 @require_GET
-def heat_map(request: HttpRequest, pk: int) -> HttpResponse:
+def heat_map(request: AuthenticatedRequest, pk: int) -> HttpResponse:
     cell = get_object_or_404(selectors.cells_for(request.user), pk=pk)
     try:
         return _picture(lambda: pictures.heat_map(cell))

@@ -10,7 +10,7 @@ from django.template.loader import render_to_string
 from django.views.decorators.http import require_GET
 
 from accounts import audit
-from accounts.access import public, signed_in
+from accounts.access import AuthenticatedRequest, public, signed_in
 from accounts.permissions import Role
 from accounts.selectors import people_for
 from analyses import selectors as analyses
@@ -35,20 +35,20 @@ def front(request: HttpRequest) -> HttpResponse:
 
 @signed_in
 @require_GET
-def home(request: HttpRequest) -> HttpResponse:
+def home(request: AuthenticatedRequest) -> HttpResponse:
     """Where each role begins: technicians upload, doctors look through, admins oversee."""
     person = request.user
     if person.role == Role.TECHNICIAN:
         return redirect("analyses:upload")
     samples = analyses.with_state(analyses.samples_for(person))
     recent = list(samples.select_related("site", "created_by", "patient")[:RECENT_SAMPLES])
-    counts = analyses.class_counts(recent)
     audit.record(
         audit.Action.SAMPLES_LISTED, actor=person, samples=[sample.pk for sample in recent]
     )
-    for sample in recent:
-        sample.class_counts = counts[sample.pk]
-    context: dict[str, Any] = {"recent": recent, "model": active_model_version()}
+    context: dict[str, Any] = {
+        "recent": analyses.with_counts(recent),
+        "model": active_model_version(),
+    }
     if person.role == Role.ADMIN:
         people = people_for(person)
         context |= {

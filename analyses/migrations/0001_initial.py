@@ -8,153 +8,384 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('accounts', '0001_initial'),
-        ('files', '0001_initial'),
-        ('inference', '0001_initial'),
+        ("accounts", "0001_initial"),
+        ("files", "0001_initial"),
+        ("inference", "0001_initial"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='AccessionCounter',
+            name="AccessionCounter",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('day', models.DateField(unique=True)),
-                ('last', models.PositiveIntegerField(default=0)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("day", models.DateField(unique=True)),
+                ("last", models.PositiveIntegerField(default=0)),
             ],
         ),
         migrations.CreateModel(
-            name='Cell',
+            name="Cell",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('x', models.PositiveIntegerField()),
-                ('y', models.PositiveIntegerField()),
-                ('width', models.PositiveIntegerField()),
-                ('height', models.PositiveIntegerField()),
-                ('position', models.PositiveIntegerField(help_text='0 is the main cell of the picture')),
-                ('finder_version', models.CharField(max_length=40)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("x", models.PositiveIntegerField()),
+                ("y", models.PositiveIntegerField()),
+                ("width", models.PositiveIntegerField()),
+                ("height", models.PositiveIntegerField()),
+                (
+                    "position",
+                    models.PositiveIntegerField(help_text="0 is the main cell of the picture"),
+                ),
+                ("finder_version", models.CharField(max_length=40)),
             ],
             options={
-                'ordering': ('sample_image', 'position'),
+                "ordering": ("sample_image", "position"),
             },
         ),
         migrations.CreateModel(
-            name='Patient',
+            name="Patient",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('identifier', models.CharField(max_length=40)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ('site', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='patients', to='accounts.site')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("identifier", models.CharField(max_length=40)),
+                (
+                    "created_at",
+                    models.DateTimeField(default=django.utils.timezone.now, editable=False),
+                ),
+                (
+                    "site",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="patients",
+                        to="accounts.site",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Prediction',
+            name="Prediction",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('label', models.CharField(db_index=True, max_length=40)),
-                ('confidence', models.FloatField(help_text='calibrated probability of the label, 0 to 1')),
-                ('probabilities', models.JSONField(help_text='calibrated probability by class')),
-                ('flags', models.JSONField(default=list, help_text='e.g. uncertain')),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ('cell', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='predictions', to='analyses.cell')),
-                ('model_version', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='inference.modelversion')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("label", models.CharField(db_index=True, max_length=40)),
+                (
+                    "confidence",
+                    models.FloatField(help_text="calibrated probability of the label, 0 to 1"),
+                ),
+                ("probabilities", models.JSONField(help_text="calibrated probability by class")),
+                ("flags", models.JSONField(default=list, help_text="e.g. uncertain")),
+                (
+                    "created_at",
+                    models.DateTimeField(default=django.utils.timezone.now, editable=False),
+                ),
+                (
+                    "cell",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="predictions",
+                        to="analyses.cell",
+                    ),
+                ),
+                (
+                    "model_version",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="inference.modelversion",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Sample',
+            name="Sample",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('accession_number', models.CharField(max_length=40, validators=[django.core.validators.RegexValidator('^[A-Za-z0-9][A-Za-z0-9 ./_-]*\\Z', 'Start with a letter or digit; then letters, digits, spaces and . / _ - only.')])),
-                ('is_synthetic', models.BooleanField(default=False, help_text="an example, not a patient's")),
-                ('batch', models.UUIDField(blank=True, help_text='the upload that made it: many requests, one sample', null=True, unique=True)),
-                ('created_at', models.DateTimeField(db_index=True, default=django.utils.timezone.now, editable=False)),
-                ('created_by', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('model_version', models.ForeignKey(blank=True, help_text='the model that all images of the sample are read with; set when the first of them is queued', null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='inference.modelversion')),
-                ('patient', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='samples', to='analyses.patient')),
-                ('site', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='samples', to='accounts.site')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "accession_number",
+                    models.CharField(
+                        max_length=40,
+                        validators=[
+                            django.core.validators.RegexValidator(
+                                "^[A-Za-z0-9][A-Za-z0-9 ./_-]*\\Z",
+                                "Start with a letter or digit; then letters, digits, spaces and . / _ - only.",
+                            )
+                        ],
+                    ),
+                ),
+                (
+                    "is_synthetic",
+                    models.BooleanField(default=False, help_text="an example, not a patient's"),
+                ),
+                (
+                    "batch",
+                    models.UUIDField(
+                        blank=True,
+                        help_text="the upload that made it: many requests, one sample",
+                        null=True,
+                        unique=True,
+                    ),
+                ),
+                (
+                    "created_at",
+                    models.DateTimeField(
+                        db_index=True, default=django.utils.timezone.now, editable=False
+                    ),
+                ),
+                (
+                    "created_by",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "model_version",
+                    models.ForeignKey(
+                        blank=True,
+                        help_text="the model that all images of the sample are read with; set when the first of them is queued",
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="inference.modelversion",
+                    ),
+                ),
+                (
+                    "patient",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="samples",
+                        to="analyses.patient",
+                    ),
+                ),
+                (
+                    "site",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="samples",
+                        to="accounts.site",
+                    ),
+                ),
             ],
             options={
-                'ordering': ('-created_at', '-pk'),
+                "ordering": ("-created_at", "-pk"),
             },
         ),
         migrations.CreateModel(
-            name='SampleImage',
+            name="SampleImage",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('file_name', models.CharField(max_length=200)),
-                ('position', models.PositiveIntegerField()),
-                ('finder_version', models.CharField(blank=True, help_text='the finder that found its cells; empty: not yet', max_length=40)),
-                ('uploaded_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ('sample', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='images', to='analyses.sample')),
-                ('stored_image', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='uses', to='files.storedimage')),
-                ('uploaded_by', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("file_name", models.CharField(max_length=200)),
+                ("position", models.PositiveIntegerField()),
+                (
+                    "finder_version",
+                    models.CharField(
+                        blank=True,
+                        help_text="the finder that found its cells; empty: not yet",
+                        max_length=40,
+                    ),
+                ),
+                (
+                    "uploaded_at",
+                    models.DateTimeField(default=django.utils.timezone.now, editable=False),
+                ),
+                (
+                    "sample",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="images",
+                        to="analyses.sample",
+                    ),
+                ),
+                (
+                    "stored_image",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="uses",
+                        to="files.storedimage",
+                    ),
+                ),
+                (
+                    "uploaded_by",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'ordering': ('position',),
+                "ordering": ("position",),
             },
         ),
         migrations.AddField(
-            model_name='cell',
-            name='sample_image',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='cells', to='analyses.sampleimage'),
+            model_name="cell",
+            name="sample_image",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.CASCADE,
+                related_name="cells",
+                to="analyses.sampleimage",
+            ),
         ),
         migrations.CreateModel(
-            name='Analysis',
+            name="Analysis",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('status', models.CharField(choices=[('queued', 'Waiting'), ('running', 'Being analysed'), ('done', 'Done'), ('failed', 'Failed')], default='queued', max_length=10)),
-                ('priority', models.SmallIntegerField(choices=[(10, 'a person is waiting'), (0, 'many images at once')], default=10)),
-                ('due_at', models.DateTimeField(default=django.utils.timezone.now, help_text='not to be claimed before')),
-                ('attempt', models.PositiveSmallIntegerField(default=0)),
-                ('worker', models.CharField(blank=True, max_length=120)),
-                ('lease_expires_at', models.DateTimeField(null=True)),
-                ('error', models.CharField(blank=True, max_length=500)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ('finished_at', models.DateTimeField(null=True)),
-                ('find_ms', models.FloatField(help_text='time to find the cells, milliseconds', null=True)),
-                ('engine_ms', models.FloatField(help_text='time to classify them, milliseconds', null=True)),
-                ('model_version', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='inference.modelversion')),
-                ('requested_by', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('sample_image', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='analyses', to='analyses.sampleimage')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[
+                            ("queued", "Waiting"),
+                            ("running", "Being analysed"),
+                            ("done", "Done"),
+                            ("failed", "Failed"),
+                        ],
+                        default="queued",
+                        max_length=10,
+                    ),
+                ),
+                (
+                    "priority",
+                    models.SmallIntegerField(
+                        choices=[(10, "a person is waiting"), (0, "many images at once")],
+                        default=10,
+                    ),
+                ),
+                (
+                    "due_at",
+                    models.DateTimeField(
+                        default=django.utils.timezone.now, help_text="not to be claimed before"
+                    ),
+                ),
+                ("attempt", models.PositiveSmallIntegerField(default=0)),
+                ("worker", models.CharField(blank=True, max_length=120)),
+                ("lease_expires_at", models.DateTimeField(null=True)),
+                ("error", models.CharField(blank=True, max_length=500)),
+                (
+                    "created_at",
+                    models.DateTimeField(default=django.utils.timezone.now, editable=False),
+                ),
+                ("finished_at", models.DateTimeField(null=True)),
+                (
+                    "find_ms",
+                    models.FloatField(help_text="time to find the cells, milliseconds", null=True),
+                ),
+                (
+                    "engine_ms",
+                    models.FloatField(help_text="time to classify them, milliseconds", null=True),
+                ),
+                (
+                    "model_version",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="inference.modelversion",
+                    ),
+                ),
+                (
+                    "requested_by",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "sample_image",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="analyses",
+                        to="analyses.sampleimage",
+                    ),
+                ),
             ],
             options={
-                'verbose_name_plural': 'analyses',
+                "verbose_name_plural": "analyses",
             },
         ),
         migrations.AddConstraint(
-            model_name='patient',
-            constraint=models.UniqueConstraint(fields=('site', 'identifier'), name='patient_unique_in_site'),
+            model_name="patient",
+            constraint=models.UniqueConstraint(
+                fields=("site", "identifier"), name="patient_unique_in_site"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='prediction',
-            constraint=models.UniqueConstraint(fields=('cell', 'model_version'), name='prediction_unique'),
+            model_name="prediction",
+            constraint=models.UniqueConstraint(
+                fields=("cell", "model_version"), name="prediction_unique"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='sample',
-            constraint=models.UniqueConstraint(fields=('site', 'accession_number'), name='accession_number_unique_in_site', violation_error_message='This accession number exists already. To add images to that sample, open it and choose “Add images”.'),
+            model_name="sample",
+            constraint=models.UniqueConstraint(
+                fields=("site", "accession_number"),
+                name="accession_number_unique_in_site",
+                violation_error_message="This accession number exists already. To add images to that sample, open it and choose “Add images”.",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='sampleimage',
-            constraint=models.UniqueConstraint(fields=('sample', 'stored_image'), name='image_unique_in_sample'),
+            model_name="sampleimage",
+            constraint=models.UniqueConstraint(
+                fields=("sample", "stored_image"), name="image_unique_in_sample"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='sampleimage',
-            constraint=models.UniqueConstraint(fields=('sample', 'position'), name='position_unique'),
+            model_name="sampleimage",
+            constraint=models.UniqueConstraint(
+                fields=("sample", "position"), name="position_unique"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='cell',
-            constraint=models.UniqueConstraint(fields=('sample_image', 'position'), name='cell_unique'),
+            model_name="cell",
+            constraint=models.UniqueConstraint(
+                fields=("sample_image", "position"), name="cell_unique"
+            ),
         ),
         migrations.AddIndex(
-            model_name='analysis',
-            index=models.Index(fields=['status', '-priority', 'due_at'], name='analysis_queue'),
+            model_name="analysis",
+            index=models.Index(fields=["status", "-priority", "due_at"], name="analysis_queue"),
         ),
         migrations.AddConstraint(
-            model_name='analysis',
-            constraint=models.UniqueConstraint(fields=('sample_image', 'model_version'), name='analysis_unique'),
+            model_name="analysis",
+            constraint=models.UniqueConstraint(
+                fields=("sample_image", "model_version"), name="analysis_unique"
+            ),
         ),
     ]

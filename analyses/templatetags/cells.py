@@ -11,7 +11,7 @@ register = template.Library()
 
 @register.filter
 def cell_name(label: str) -> str:
-    """"Immature granulocyte" for "ig"."""
+    """ "Immature granulocyte" for "ig"."""
     return cell_class(label).name
 
 

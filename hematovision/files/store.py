@@ -35,7 +35,9 @@ def read(sha256: str) -> bytes:
     try:
         data = _path(sha256).read_bytes()
     except OSError as error:
-        raise StoreError(f"The stored file {sha256[:12]} cannot be read: {error.strerror}.") from error
+        raise StoreError(
+            f"The stored file {sha256[:12]} cannot be read: {error.strerror}."
+        ) from error
     if hashlib.sha256(data).hexdigest() != sha256:
         raise StoreError(f"The stored file {sha256[:12]} is damaged: restore it from a backup.")
     return data
@@ -68,7 +70,7 @@ def _write_and_rename(path: Path, data: bytes, *, durable: bool) -> None:
             if durable:
                 file.flush()
                 os.fsync(file.fileno())
-        os.replace(temporary, path)
+        Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise

@@ -14,10 +14,10 @@ class BoundedUploadHandler(FileUploadHandler):
     sentence while the rest of the batch goes on.
     """
 
-    def handle_raw_input(
+    def handle_raw_input(  # type: ignore[override]  # the stubs say str for the length
         self,
         input_data: Any,
-        META: dict[str, str],
+        META: dict[str, str],  # noqa: N803  (Django's name)
         content_length: int,
         boundary: bytes,
         encoding: str | None = None,

@@ -274,7 +274,7 @@ def _red_cell_area(green: NDArray[np.uint8], field: float, nuclei: NDArray[np.ui
         # The pale centre of a red cell is round; the field between touching cells is not.
         round_enough = 0.6 * cv2.arcLength(contour, True) ** 2
         if is_hole and 4 * math.pi * cv2.contourArea(contour) > round_enough:
-            cv2.drawContours(stained, contours, index, 1, cv2.FILLED)
+            cv2.drawContours(stained, [contour], 0, 1, cv2.FILLED)
     distance = cv2.distanceTransform(stained, cv2.DIST_L2, 3)
     highest_around = cv2.dilate(distance, np.ones((9, 9), np.uint8))
     peaks = np.sort(distance[(distance >= highest_around) & (distance > 3)])

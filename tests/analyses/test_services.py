@@ -128,16 +128,12 @@ def test_an_automatic_number_skips_one_typed_before(
 
 
 @pytest.mark.parametrize("number", ["<script>", "-1", "a\nb", "x" * 41])
-def test_malformed_accession_numbers_are_refused(
-    site: Site, technician: User, number: str
-) -> None:
+def test_malformed_accession_numbers_are_refused(site: Site, technician: User, number: str) -> None:
     with pytest.raises(ValidationError):
         sample_create(new=NewSample(site=site, accession_number=number), by=technician)
 
 
-def test_a_taken_accession_number_is_refused_at_its_site_only(
-    site: Site, technician: User
-) -> None:
+def test_a_taken_accession_number_is_refused_at_its_site_only(site: Site, technician: User) -> None:
     sample_create(new=NewSample(site=site, accession_number="A-1"), by=technician)
     with pytest.raises(ValidationError, match="exists already"):
         sample_create(new=NewSample(site=site, accession_number="A-1"), by=technician)
@@ -219,8 +215,6 @@ def test_retry_gives_a_failed_analysis_fresh_attempts(technician: User) -> None:
 
 
 @pytest.mark.parametrize("form", ["X", "{number}", "{date:%d}", "{nmbr}", "{number:q}"])
-def test_an_accession_format_that_cannot_number_is_an_error(
-    settings: Settings, form: str
-) -> None:
+def test_an_accession_format_that_cannot_number_is_an_error(settings: Settings, form: str) -> None:
     settings.ACCESSION_FORMAT = form
     assert "analyses.E001" in {message.id for message in run_checks()}

@@ -1,6 +1,7 @@
 """The pages about samples: upload, list, one sample, pictures."""
 
 import re
+from datetime import timedelta
 from io import BytesIO
 from pathlib import Path
 from uuid import uuid4
@@ -160,7 +161,7 @@ def test_the_list_is_searched_filtered_and_sorted(
     colleague = UserFactory.create(sites=[site])
     old = analysed_sample(site, technician, model)
     new = analysed_sample(site, colleague, model)
-    Sample.objects.filter(pk=old.pk).update(created_at=timezone.now() - timezone.timedelta(days=9))
+    Sample.objects.filter(pk=old.pk).update(created_at=timezone.now() - timedelta(days=9))
     SampleImage.objects.filter(sample=old).update(file_name="strange.png")
     PredictionFactory.create(
         cell__sample_image=new.images.get(), cell__position=9, label="basophil", model_version=model

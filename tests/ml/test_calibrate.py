@@ -79,7 +79,7 @@ def test_a_class_that_is_always_right_gets_the_lowest_threshold_and_a_bad_one_th
 def test_weights_count_strata_alike_and_groups_alike_within(rows: list[tuple[str, str]]) -> None:
     groups, strata = zip(*rows, strict=True)
     weights = balanced_weights(groups, strata)
-    total = {key: 0.0 for key in rows}
+    total = dict.fromkeys(rows, 0.0)
     for key, weight in zip(rows, weights, strict=True):
         total[key] += weight
     sums = {
