@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from django.core.exceptions import PermissionDenied
+from django.conf import settings
+from django.core.exceptions import PermissionDenied, RequestDataTooBig, TooManyFilesSent
 from django.db import connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
@@ -69,7 +70,12 @@ def healthz(request: HttpRequest) -> HttpResponse:
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    return render(request, "errors/400.html", {"reason": str(exception)}, status=400)
+    reason = ""
+    if isinstance(exception, RequestDataTooBig):
+        reason = str(exception)
+    elif isinstance(exception, TooManyFilesSent):
+        reason = f"Too many files: send at most {settings.UPLOAD_MAX_FILES} at once."
+    return render(request, "errors/400.html", {"reason": reason}, status=400)
 
 
 def denied(request: HttpRequest, exception: Exception) -> HttpResponse:

@@ -19,6 +19,7 @@ from accounts.models import AuditEvent, Site, User
 from accounts.permissions import Role
 from analyses import pipeline, reading
 from analyses.models import Analysis, Cell, Sample, SampleImage
+from hematovision.files.upload_handlers import BoundedUploadHandler
 from inference.models import ModelVersion
 from inference.services import bundle_register, model_activate
 from tests.factories import (
@@ -123,6 +124,25 @@ def test_a_request_above_the_limit_is_refused_whole(web: Client, settings: Setti
     settings.UPLOAD_MAX_REQUEST_BYTES = 1000
     response = post(web, file("a.png", picture(200, 200)), json=False)
     assert response.status_code == 400
+    assert b"send fewer files in one go" in response.content
+
+
+def test_too_many_files_are_refused_in_words(web: Client, settings: Settings) -> None:
+    settings.DATA_UPLOAD_MAX_NUMBER_FILES = settings.UPLOAD_MAX_FILES = 2
+    response = post(web, *(file(f"{n}.png", picture(seed=n)) for n in range(3)), json=False)
+    assert response.status_code == 400
+    assert b"send at most 2 at once" in response.content
+
+
+def test_the_body_of_who_may_not_upload_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(*args: object) -> None:
+        pytest.fail("The body was read before the person was checked.")
+
+    monkeypatch.setattr(BoundedUploadHandler, "handle_raw_input", read)
+    admin = Client(enforce_csrf_checks=True)
+    admin.force_login(UserFactory.create(role=Role.ADMIN))
+    for client, status in ((Client(enforce_csrf_checks=True), 302), (admin, 403)):
+        assert post(client, file("a.png", picture()), json=False).status_code == status
 
 
 def test_the_name_a_person_gave_is_text_only(
