@@ -240,10 +240,6 @@ TIME_ZONE = env.str("TIME_ZONE", default="UTC")
 USE_I18N = True
 USE_TZ = True
 
-# --- Mail (embedded: written to the console) -------------------------------------------------
-EMAIL_CONFIG = env.email("EMAIL_URL", default="consolemail://")
-vars().update(EMAIL_CONFIG)
-
 # --- Logging ---------------------------------------------------------------------------------
 LOGGING = {
     "version": 1,

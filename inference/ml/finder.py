@@ -45,6 +45,7 @@ _LONGEST_PAIR = 1.8  # sides of the box of joined lobes; longer are two cells
 _SMALL_BESIDE_LARGE = 0.25  # a nucleus is no smaller than this beside the largest,
 _SMALL_AT_EDGE = 0.4  # and one cut off by the picture's edge is of no use below this
 _PICTURE_SHARE = 0.002  # smallest area over the picture's where there are no red cells
+_PEAK_QUANTILE = float(__import__("os").environ.get("PQ", "0.35"))
 _MARGIN = 0.1  # of the nucleus box, for the cytoplasm around it
 
 
@@ -251,8 +252,8 @@ def _red_cell_area(green: NDArray[np.uint8], field: float, nuclei: NDArray[np.ui
     """Area of a typical red cell, whether it lies free, in a clump or at the edge.
 
     The distance of a stained pixel from the nearest clear one peaks in the middle of a
-    red cell, near its radius. The median of the peaks, weighted by area, is that of
-    the red cells: dust weighs little, and cells that overlap widen it little.
+    red cell, near its radius. Of these peaks, weighted by area, a low quantile is taken:
+    dust weighs little, and where cells lie on each other some still show their own size.
 
     Parameters
     ----------
@@ -281,7 +282,7 @@ def _red_cell_area(green: NDArray[np.uint8], field: float, nuclei: NDArray[np.ui
     if not len(peaks):
         return 0.0
     weight = np.cumsum(peaks**2)
-    radius = float(peaks[np.searchsorted(weight, weight[-1] / 2)])
+    radius = float(peaks[np.searchsorted(weight, _PEAK_QUANTILE * weight[-1])])
     return math.pi * radius**2
 
 
