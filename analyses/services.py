@@ -26,7 +26,7 @@ from analyses.models import (
 from analyses.selectors import same_picture_warning
 from hematovision.files.gate import GateError
 from hematovision.files.models import StoredImage
-from hematovision.files.services import stored_image_create
+from hematovision.files.services import image_file_keep, stored_image_create
 
 FILE_NAME_LENGTH = 200
 
@@ -125,13 +125,7 @@ def images_upload(
     for full_name, data in files:
         name = full_name[:FILE_NAME_LENGTH]
         try:
-            with transaction.atomic():
-                stored_image = stored_image_create(data=data)
-                if isinstance(target, NewSample) and sample is None:
-                    sample = sample_create(new=target, by=by)
-                outcome = sample_image_add(
-                    sample=cast(Sample, sample), stored_image=stored_image, file_name=name, by=by
-                )
+            inspected = image_file_keep(data=data)
         except GateError as error:
             audit.record(
                 audit.Action.IMAGE_REFUSED,
@@ -141,7 +135,17 @@ def images_upload(
                 file_name=name,
                 reason=str(error),
             )
-            outcome = FileOutcome(name, Outcome.REFUSED, str(error))
+            outcomes.append(FileOutcome(name, Outcome.REFUSED, str(error)))
+            continue
+        with transaction.atomic():
+            if isinstance(target, NewSample) and sample is None:
+                sample = sample_create(new=target, by=by)
+            outcome = sample_image_add(
+                sample=cast(Sample, sample),
+                stored_image=stored_image_create(inspected=inspected),
+                file_name=name,
+                by=by,
+            )
         outcomes.append(outcome)
     return sample, outcomes
 

@@ -111,7 +111,7 @@ class Supervisor:
             if now >= child.starts_at:
                 output = child.start(self.folder).stdout
                 assert output
-                self.outputs.register(output, selectors.EVENT_READ, child)
+                self.outputs.register(output, selectors.EVENT_READ, (child, output))
         elif child.process.poll() is not None:
             if now - child.started_at > STABLE_SECONDS:
                 child.pause = SHORTEST_PAUSE
@@ -122,12 +122,12 @@ class Supervisor:
 
     def _pass_on_output(self) -> None:
         for key, _ in self.outputs.select(timeout=TICK):
-            child: Child = key.data
+            child, output = key.data
             chunk = os.read(key.fd, 65536)
             *lines, child.unfinished_line = (child.unfinished_line + chunk).split(b"\n")
             if not chunk:  # the process and whoever shared its output have ended
-                self.outputs.unregister(key.fd)
-                os.close(key.fd)
+                self.outputs.unregister(output)
+                output.close()
                 lines, child.unfinished_line = [child.unfinished_line], b""
             for line in filter(None, lines):
                 self.say(child.name, line.decode(errors="replace"))

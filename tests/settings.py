@@ -11,7 +11,7 @@ import tempfile
 
 _data_dir = tempfile.mkdtemp(prefix="hematovision-tests-")
 atexit.register(shutil.rmtree, _data_dir, ignore_errors=True)
-os.environ["HEMATOVISION_DATA_DIR"] = _data_dir
+os.environ["HEMATOVISION_DATA_DIR"] = os.environ["HEMATOVISION_STATIC_DIR"] = _data_dir
 
 from hematovision.settings import *  # noqa: E402, F403
 from hematovision.settings import DATA_DIR, DATABASES, STORAGES  # noqa: E402

@@ -1,4 +1,4 @@
-"""Writes of stored images."""
+"""Writes of stored images, in two steps: the file first, without a transaction; then its row."""
 
 from django.conf import settings
 
@@ -6,12 +6,12 @@ from hematovision.files import gate, store
 from hematovision.files.models import StoredImage
 
 
-def stored_image_create(*, data: bytes) -> StoredImage:
-    """Pass the bytes through the gate and keep them once.
+def image_file_keep(*, data: bytes) -> gate.Inspected:
+    """Pass the bytes through the gate and write their file.
 
-    The file is on disk before its row exists, so that a row always has its file. The caller's
-    transaction may roll back: what then remains is a file without a row, and the same picture
-    finds it again.
+    Call it outside a transaction: decoding and flushing take their time, and nobody else's writes
+    should wait for them. The file is there before its row, so that a row always has its file; what
+    a crash leaves between the two is a file that the same picture finds again.
 
     Raises:
         gate.GateError: the picture is refused.
@@ -20,6 +20,11 @@ def stored_image_create(*, data: bytes) -> StoredImage:
         data, max_bytes=settings.UPLOAD_MAX_BYTES, max_pixels=settings.UPLOAD_MAX_PIXELS
     )
     store.write(data)
+    return inspected
+
+
+def stored_image_create(*, inspected: gate.Inspected) -> StoredImage:
+    """Give a kept file its row; the same bytes have one row however often they come."""
     image, _ = StoredImage.objects.get_or_create(
         sha256=inspected.sha256,
         defaults={

@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 
 FINDER_VERSION = "classical-1"
 
-SMALLEST_CELL = 0.42
+SMALLEST_CELL = 0.5
 """Smallest nucleus of a white cell (or erythroblast), in areas of a red cell."""
-SMALLEST_PLATELET = 0.04
+SMALLEST_PLATELET = 0.05
 """The same, when platelets are wanted too: single-platelet pictures in training."""
 
 # A picture is searched on a copy with this longest side, and on copies twice as
@@ -45,7 +45,7 @@ _LONGEST_PAIR = 1.8  # sides of the box of joined lobes; longer are two cells
 _SMALL_BESIDE_LARGE = 0.25  # a nucleus is no smaller than this beside the largest,
 _SMALL_AT_EDGE = 0.4  # and one cut off by the picture's edge is of no use below this
 _PICTURE_SHARE = 0.002  # smallest area over the picture's where there are no red cells
-_PEAK_QUANTILE = float(__import__("os").environ.get("PQ", "0.35"))
+_PEAK_QUANTILE = 0.25
 _MARGIN = 0.1  # of the nucleus box, for the cytoplasm around it
 
 

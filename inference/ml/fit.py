@@ -21,6 +21,7 @@ from inference.ml.preprocess import Preprocessing, to_network
 
 _WARM_UP_CROPS = 6000
 _LABEL_SMOOTHING = 0.05
+_AVERAGE_MOMENTUM = 0.99
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +146,11 @@ def fine_tune(
         decay_steps=max(1, steps - steps // 20),
     )
     model.compile(
-        optimizer=keras.optimizers.AdamW(rate, weight_decay=1e-4, clipnorm=1.0),
+        # Validation jumps from epoch to epoch with so few photographs; the running average
+        # of the weights does so less.
+        optimizer=keras.optimizers.AdamW(
+            rate, weight_decay=0.01, clipnorm=1.0, use_ema=True, ema_momentum=_AVERAGE_MOMENTUM
+        ),
         loss=keras.losses.CategoricalCrossentropy(
             from_logits=True, label_smoothing=_LABEL_SMOOTHING
         ),
@@ -159,7 +164,7 @@ def fine_tune(
         model.fit(
             _Epochs(training, preprocessing, schedule),
             epochs=schedule.epochs,
-            callbacks=[best],
+            callbacks=[keras.callbacks.SwapEMAWeights(swap_on_epoch=True), best],
             verbose=0,
         )
     except KeyboardInterrupt:
@@ -184,8 +189,9 @@ class _Epochs(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no type
     def __getitem__(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         batch = self._schedule.batch
         chosen = self._order[index * batch : (index + 1) * batch]
-        crops = augment(self._part.crops[chosen], self._preprocessing.size, self._rng)
-        return to_network(crops, self._preprocessing), self._targets[chosen]
+        parameters = self._preprocessing
+        crops = augment(self._part.crops[chosen], parameters.size, parameters.background, self._rng)
+        return to_network(crops, parameters), self._targets[chosen]
 
     def on_epoch_end(self) -> None:
         self._order = epoch_order(self._part.items, self._schedule.crops_per_epoch, self._rng)

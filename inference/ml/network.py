@@ -7,6 +7,10 @@ import keras
 BATCH_NORM_MOMENTUM = 0.95
 """Keras' 0.999 would keep the statistics of ImageNet through a few hundred steps."""
 
+FIRST_TRAINED = "block_3_expand"
+"""Layers before this one stay as they are: edges and colours look alike everywhere, they
+cost a third of the time of training, and few photographs overfit less."""
+
 
 class WeightsError(Exception):
     """Starting weights cannot be had; the message says what to do."""
@@ -48,7 +52,9 @@ def build_classifier(
             "a weights file of MobileNetV2 without its top, or 'imagenet' where there is "
             "internet access."
         ) from error
-    for layer in base.layers:
+    first_trained = [layer.name for layer in base.layers].index(FIRST_TRAINED)
+    for position, layer in enumerate(base.layers):
+        layer.trainable = weights is None or position >= first_trained
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = BATCH_NORM_MOMENTUM
     pooled = keras.layers.GlobalAveragePooling2D(name="pooled")(base.output)

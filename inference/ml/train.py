@@ -58,11 +58,11 @@ class Settings:
     out: Path
     weights: str | None
     groups: tuple[Path, ...] = ()
-    epochs: int = 16
+    epochs: int = 12
     crops_per_epoch: int = 7200
     batch: int = 32
     learning_rate: float = 3e-4
-    patience: int = 5
+    patience: int = 8
     validation: float = 0.15
     test: float = 0.2
     seed: int = 0

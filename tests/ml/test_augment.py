@@ -18,9 +18,9 @@ def crops(smear: SyntheticSmear) -> np.ndarray:
 
 
 def test_shape_type_and_seed(crops: np.ndarray) -> None:
-    first = augment(crops, 128, np.random.default_rng(1))
-    again = augment(crops, 128, np.random.default_rng(1))
-    other = augment(crops, 128, np.random.default_rng(2))
+    first = augment(crops, 128, 235, np.random.default_rng(1))
+    again = augment(crops, 128, 235, np.random.default_rng(1))
+    other = augment(crops, 128, 235, np.random.default_rng(2))
 
     assert first.shape == (len(crops), 128, 128, 3)
     assert first.dtype == np.uint8
@@ -31,7 +31,7 @@ def test_shape_type_and_seed(crops: np.ndarray) -> None:
 def test_the_cell_stays_in_the_middle(crops: np.ndarray) -> None:
     rng = np.random.default_rng(0)
     for _ in range(10):
-        for crop in augment(crops, 128, rng):
+        for crop in augment(crops, 128, 235, rng):
             box = find_cells(crop)[0].box
             assert abs(box.x + box.width / 2 - 64) < 26
             assert abs(box.y + box.height / 2 - 64) < 26
@@ -40,7 +40,7 @@ def test_the_cell_stays_in_the_middle(crops: np.ndarray) -> None:
 def test_stain_and_brightness_change_mildly(crops: np.ndarray) -> None:
     colour = crops.mean(axis=(1, 2))
     rng = np.random.default_rng(0)
-    shifts = [augment(crops, 128, rng).mean(axis=(1, 2)) - colour for _ in range(20)]
+    shifts = [augment(crops, 128, 235, rng).mean(axis=(1, 2)) - colour for _ in range(20)]
 
     assert 2 < np.std(shifts) < 20
 

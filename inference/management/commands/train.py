@@ -41,11 +41,11 @@ class Command(BaseCommand):
         parser.add_argument(
             "--out", type=Path, help="folder of the bundle (default: the active model's)"
         )
-        parser.add_argument("--epochs", type=int, default=16)
+        parser.add_argument("--epochs", type=int, default=12)
         parser.add_argument("--crops-per-epoch", type=int, default=7200)
         parser.add_argument("--batch", type=int, default=32)
         parser.add_argument("--learning-rate", type=float, default=3e-4)
-        parser.add_argument("--patience", type=int, default=5)
+        parser.add_argument("--patience", type=int, default=8)
         parser.add_argument("--validation", type=float, default=0.15, help="share of photographs")
         parser.add_argument("--test", type=float, default=0.2, help="share of photographs")
         parser.add_argument("--seed", type=int, default=0)
