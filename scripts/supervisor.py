@@ -34,7 +34,8 @@ def read_procfile(path: Path) -> dict[str, str]:
 
 
 def print_line(name: str, line: str) -> None:
-    print(f"{name:>8} | {line}", flush=True)
+    with contextlib.suppress(OSError):  # the terminal may be gone; the processes go on or stop
+        print(f"{name:>8} | {line}", flush=True)
 
 
 class Child:

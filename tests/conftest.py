@@ -1,20 +1,25 @@
 """Fixtures for the whole suite: folders of their own, real servers, a real browser."""
 
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from pytest_django import Settings
 
-from tests.services import ServiceMissingError, postgres, redis_server
+from tests.services import (
+    CHROMIUM_ARGUMENTS,
+    ServiceMissingError,
+    chromium_path,
+    postgres,
+    redis_server,
+)
 from tests.system import RunningSystem
 
 
-def skip_or_fail(reason: str) -> None:
+def skip_or_fail(reason: str) -> NoReturn:
     """Skip, or fail where everything has to be there (CI sets HEMATOVISION_REQUIRE_SERVICES)."""
     if os.environ.get("HEMATOVISION_REQUIRE_SERVICES") == "1":
         pytest.fail(reason)
@@ -81,10 +86,14 @@ def live_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSys
 @pytest.fixture(scope="session")
 def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[str, Any]:
     """pytest-playwright's browser is the system's Chromium, which reaches for nothing by itself."""
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    if chromium is None:
-        skip_or_fail("Chromium is not installed (Debian: apt install chromium).")
+    try:
+        chromium = chromium_path()
+    except ServiceMissingError as missing:
+        skip_or_fail(str(missing))
     # Playwright's loop would have Django refuse its database in this process's other tests.
     os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"
-    arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    return {**browser_type_launch_args, "executable_path": chromium, "args": arguments}
+    return {
+        **browser_type_launch_args,
+        "executable_path": chromium,
+        "args": CHROMIUM_ARGUMENTS,
+    }

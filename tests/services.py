@@ -22,6 +22,7 @@ import psycopg
 import redis
 
 START_SECONDS = 30.0
+CHROMIUM_ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 
 class ServiceMissingError(Exception):
@@ -32,6 +33,14 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def chromium_path() -> str:
+    """The system's own browser: Playwright's download is not needed."""
+    path = shutil.which("chromium") or shutil.which("google-chrome")
+    if path is None:
+        raise ServiceMissingError("Chromium is not installed (Debian: apt install chromium).")
+    return path
 
 
 def postgres_folder() -> Path:

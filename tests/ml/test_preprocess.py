@@ -94,7 +94,8 @@ def test_any_box_inside_the_picture_gives_a_crop(
     data: st.DataObject, width: int, height: int
 ) -> None:
     x, y = data.draw(st.integers(0, width - 4)), data.draw(st.integers(0, height - 4))
-    box = Box(x, y, data.draw(st.integers(4, width - x)), data.draw(st.integers(4, height - y)))
+    side = data.draw(st.integers(4, min(width - x, height - y)))
+    box = Box(x, y, side, side)
     parameters = replace(PARAMETERS, size=32)
     crop = crop_cell(np.full((height, width, 3), 7, np.uint8), box, parameters)
 

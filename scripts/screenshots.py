@@ -1,0 +1,88 @@
+"""The pictures of README.md, taken of a system of its own with synthetic smears.
+
+python -m scripts.screenshots
+"""
+
+import tempfile
+from io import BytesIO
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import FilePayload, Page, sync_playwright
+
+from inference.ml.smear import make_smear
+from tests.services import CHROMIUM_ARGUMENTS, chromium_path
+from tests.system import RunningSystem
+
+TARGET = Path(__file__).resolve().parent.parent / "docs" / "img"
+DESKTOP, PHONE = (1280, 900), (390, 844)
+
+
+def smear(seed: int, stain: str = "may-gruenwald") -> FilePayload:
+    target = BytesIO()
+    Image.fromarray(make_smear(seed, white_cells=4, stain=stain).image).save(target, "PNG")
+    return {"name": f"field-{seed}.png", "mimeType": "image/png", "buffer": target.getvalue()}
+
+
+def log_in(page: Page, system: RunningSystem, user_name: str) -> None:
+    page.goto(f"{system.url}/accounts/login/")
+    page.get_by_label("User name or e-mail").fill(user_name)
+    page.get_by_label("Password").fill(system.passwords[user_name])
+    page.get_by_role("main").get_by_role("button", name="Log in").click()
+
+
+def save(page: Page, name: str, size: tuple[int, int] = DESKTOP) -> None:
+    page.set_viewport_size({"width": size[0], "height": size[1]})
+    page.wait_for_load_state("networkidle")
+    shot = Image.open(BytesIO(page.screenshot()))
+    shot.convert("P", palette=Image.Palette.ADAPTIVE, colors=256).save(
+        TARGET / f"{name}.png", optimize=True
+    )
+
+
+def take(page: Page, system: RunningSystem) -> None:
+    page.goto(system.url)
+    save(page, "front")
+    log_in(page, system, "technician")
+    broken: FilePayload = {"name": "notes.png", "mimeType": "image/png", "buffer": b"%PDF-1.7"}
+    page.set_input_files("#id_images", [smear(14), smear(23), broken])
+    page.get_by_role("button", name="Analyse").click()
+    page.locator("#upload-results article", has_text="classified in").nth(1).wait_for()
+    save(page, "upload")
+    for seed, stain in ((31, "wright"), (42, "giemsa")):
+        page.goto(f"{system.url}/upload/")
+        page.set_input_files("#id_images", [smear(seed, stain)])
+        page.get_by_role("button", name="Analyse").click()
+        page.locator("#upload-results article", has_text="classified in").wait_for()
+    page.goto(f"{system.url}/samples/")
+    save(page, "samples")
+    page.locator(".sample-row-name").last.click()
+    page.get_by_role("button", name="Heat map").first.click()
+    page.locator("[data-heat-map][aria-pressed=true]").wait_for()
+    page.locator("article").first.evaluate("element => element.scrollIntoView()")
+    save(page, "sample")
+    page.locator("article").first.evaluate("element => element.scrollIntoView()")
+    save(page, "phone", PHONE)
+    page.get_by_role("button", name="Log out").click()
+    log_in(page, system, "admin")
+    save(page, "admin")
+    page.goto(f"{system.url}/accounts/audit/")
+    save(page, "audit")
+
+
+def main() -> None:
+    TARGET.mkdir(parents=True, exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        RunningSystem(Path(folder)) as system,
+        sync_playwright() as playwright,
+    ):
+        browser = playwright.chromium.launch(
+            executable_path=chromium_path(), args=CHROMIUM_ARGUMENTS
+        )
+        take(browser.new_page(), system)
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()

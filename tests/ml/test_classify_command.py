@@ -1,0 +1,97 @@
+"""``manage.py classify``: no database (pytest-django forbids it here), one line per picture."""
+
+import json
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.core.management.base import CommandError
+from PIL import Image
+
+from inference.ml.bundle import Bundle
+from inference.ml.smear import make_smear
+from tests.ml.conftest import BUNDLE
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "pictures"
+    (folder / "deeper").mkdir(parents=True)
+    for seed in range(6):
+        image = make_smear(seed, width=320, height=240, white_cells=seed % 3).image
+        place = folder / "deeper" if seed % 2 else folder
+        Image.fromarray(image).save(place / f"{seed}.jpg", quality=95)
+    (folder / "notes.txt").write_text("no picture")
+    return folder
+
+
+def classify(*arguments: object) -> list[dict[str, Any]]:
+    out = StringIO()
+    call_command("classify", *map(str, arguments), "--json", "--bundle", str(BUNDLE), stdout=out)
+    return [json.loads(line) for line in out.getvalue().splitlines()]
+
+
+def test_every_picture_of_a_folder_has_a_line_in_order(folder: Path, bundle: Bundle) -> None:
+    lines = classify(folder, "--threads", 3)
+
+    assert [line["path"] for line in lines] == [str(path) for path in sorted(folder.rglob("*.jpg"))]
+    for line in lines:
+        expected = int(Path(line["path"]).stem) % 3
+        assert line["model_version"] == bundle.version
+        assert len(line["cells"]) == expected
+        assert line["find_ms"] > 0
+        assert line["engine_ms"] >= 0
+        if expected:
+            main = line["cells"][0]
+            assert set(main["box"]) == {"x", "y", "width", "height"}
+            assert line["predicted_label"] == main["label"]
+            assert line["confidence"] == main["confidence"] == main["probabilities"][main["label"]]
+            assert line["flags"] == main["flags"]
+            assert sum(main["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+        else:
+            assert line["flags"] == ["no_cell"]
+            assert line["predicted_label"] is None
+            assert line["confidence"] is None
+
+
+def test_one_thread_and_several_say_the_same(folder: Path) -> None:
+    def without_times(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [{k: v for k, v in line.items() if not k.endswith("_ms")} for line in lines]
+
+    assert without_times(classify(folder, "--threads", 1)) == without_times(
+        classify(folder, "--threads", 4)
+    )
+
+
+def test_a_bad_file_has_an_error_and_does_not_harm_the_others(folder: Path) -> None:
+    out = StringIO()
+    paths = [folder / "notes.txt", folder / "2.jpg", folder / "missing.jpg"]
+    with pytest.raises(CommandError, match="2 of 3"):
+        call_command("classify", *map(str, paths), "--json", "--bundle", str(BUNDLE), stdout=out)
+    notes, good, missing = map(json.loads, out.getvalue().splitlines())
+
+    assert notes["path"].endswith("notes.txt")
+    assert "not a picture" in notes["error"]
+    assert "error" not in good
+    assert "cannot be read" in missing["error"]
+
+
+def test_without_json_a_person_can_read_it(folder: Path) -> None:
+    out = StringIO()
+    call_command("classify", str(folder), "--bundle", str(BUNDLE), stdout=out)
+    lines = out.getvalue().splitlines()
+
+    assert len(lines) == 6
+    assert "no white cell found" in lines[0]
+    assert "%" in lines[1]
+
+
+def test_no_model_and_no_pictures_say_so(tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match="make train"):
+        call_command("classify", str(tmp_path), "--bundle", str(tmp_path))
+    with pytest.raises(CommandError, match="no pictures"):
+        call_command("classify", str(tmp_path), "--bundle", str(BUNDLE))

@@ -1,0 +1,141 @@
+"""Training from folders of pictures to a bundle that the engine serves, on drawn cells."""
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from inference.ml.bundle import Bundle
+from inference.ml.data import Item
+from inference.ml.engine import Engine, softmax
+from inference.ml.finder import find_cells
+from inference.ml.preprocess import crop_cell, prepare, to_network
+from inference.ml.smear import STAINS, make_smear
+
+# One process only imports TensorFlow.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("tensorflow")]
+
+MakeFolders = Callable[..., Path]
+
+
+def items_of(photographs: dict[str, tuple[str, int]]) -> list[Item]:
+    """Items of photographs, each with its class and number of pictures."""
+    return [
+        Item(Path(f"{group}-{copy}.png"), "set", label, group, f"{group}{copy}")
+        for group, (label, copies) in photographs.items()
+        for copy in range(copies)
+    ]
+
+
+def test_an_epoch_has_every_class_alike_and_copies_less() -> None:
+    from inference.ml.fit import epoch_order
+
+    many = {f"one-{index}": ("a", 1) for index in range(100)}
+    items = items_of({**many, "copied": ("a", 900), "rare": ("b", 2)})
+    order = epoch_order(items, 400, np.random.default_rng(0))
+    drawn = Counter(items[position].label for position in order)
+    copied = sum(items[position].group == "copied" for position in order)
+
+    assert len(order) == 400
+    assert drawn == {"a": 200, "b": 200}
+    assert 100 < copied < 170  # its share of the pictures would be 180, of photographs 2
+    assert max(Counter(order[np.isin(order, np.arange(1000))]).values()) == 1
+
+
+def test_from_folders_to_answers_and_a_person_may_stop_it(
+    class_folders: MakeFolders, tmp_path: Path
+) -> None:
+    from inference.ml.train import Progress, Settings, train
+
+    folder = class_folders("set", {"Round": 0, "other": 100}, pictures=8)
+    told: list[Progress] = []
+
+    def report(progress: Progress) -> None:
+        told.append(progress)
+        if progress.stage == "train" and progress.done == 2:
+            raise KeyboardInterrupt
+
+    bundle = train(
+        Settings(
+            data=(folder,),
+            out=tmp_path / "models" / "first",
+            weights=None,
+            epochs=50,
+            crops_per_epoch=32,
+            batch=8,
+            command="a test",
+        ),
+        report,
+    )
+
+    assert [stage for stage, _ in Counter(p.stage for p in told).items()] == [
+        "cut",
+        "warm up",
+        "train",
+        "evaluate",
+    ]
+    assert any("groups unknown" in p.message for p in told)
+    assert any("Stopped" in p.message for p in told)
+    assert max(p.done for p in told if p.stage == "train") == 2
+    assert bundle.classes == ("other", "round")
+    assert [path.name for path in (tmp_path / "models").iterdir()] == ["first"]
+    card = json.loads((bundle.path / "card.json").read_text())
+    (figures,) = card["metrics"].values()
+    assert figures["what"].startswith("same-laboratory figure")
+    assert sum(card["split"]["pictures"].values()) + card["dataset"]["without_cell"] == 16
+    assert card["training"]["command"] == "a test"
+    assert Engine(bundle).classify(make_smear(1, white_cells=1).image).predicted_label
+
+
+def test_starting_weights_that_are_not_there_are_named() -> None:
+    from inference.ml.network import WeightsError, build_classifier
+
+    with pytest.raises(WeightsError, match=r"nowhere\.h5"):
+        build_classifier(8, 128, weights="nowhere.h5")
+
+
+def test_the_bundle_that_ships_answers_as_keras_does(bundle: Bundle, engine: Engine) -> None:
+    import keras
+
+    parameters = bundle.card.preprocessing
+    crops = []
+    for seed, stain in enumerate(STAINS):
+        image = make_smear(seed, stain=stain).image
+        prepared = prepare(image, parameters)
+        crops += [crop_cell(prepared, cell.box, parameters) for cell in find_cells(image)]
+    batch = np.stack(crops)
+    model = keras.models.load_model(bundle.keras_path)
+    logits = model.predict(to_network(batch, parameters), verbose=0)
+    expected = softmax(logits / np.float32(bundle.card.temperature))
+
+    assert np.abs(expected - engine.probabilities(batch)).max() < 1e-3
+
+
+def test_a_model_that_litert_answers_otherwise_is_not_written(
+    tmp_path: Path, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import keras
+
+    from inference.ml import export
+
+    monkeypatch.setattr(export, "parity", lambda *_: 0.01)
+    target = tmp_path / "models" / "bad"
+    with pytest.raises(export.ExportError, match="differ"):
+        export.write_bundle(
+            keras.models.load_model(bundle.keras_path),
+            target,
+            classes=bundle.classes,
+            preprocessing=bundle.card.preprocessing,
+            temperature=1.0,
+            thresholds=bundle.card.thresholds,
+            metrics={},
+            dataset={},
+            split={},
+            training={},
+            parity_crops=np.zeros((1, 128, 128, 3), np.uint8),
+        )
+
+    assert list(target.parent.iterdir()) == []
