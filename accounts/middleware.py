@@ -25,7 +25,11 @@ class AccessMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         with audit.during(request):
-            return self.get_response(request)
+            response = self.get_response(request)
+        if getattr(request, "behind_log_in", False) and "Cache-Control" not in response:
+            # Nothing of a patient stays in the browser for whoever sits down after the log-out.
+            response["Cache-Control"] = "no-store"
+        return response
 
     def process_view(
         self, request: HttpRequest, view: Callable[..., Any], args: Any, kwargs: Any
@@ -33,6 +37,7 @@ class AccessMiddleware:
         access = access_of(view)
         if access is not None and access.public:
             return None
+        request.behind_log_in = True  # type: ignore[attr-defined]
         person = request.user
         if not person.is_authenticated:
             return _ask_to_log_in(request)

@@ -119,11 +119,8 @@ def person_password(request: AuthenticatedRequest, pk: int) -> HttpResponse:
 
 def _show_password(request: AuthenticatedRequest, person: User, new_password: str) -> HttpResponse:
     """Shown in the answer itself: never stored in a session, a message or a log."""
-    response = render(
-        request, "accounts/person_password.html", {"person": person, "password": new_password}
-    )
-    response["Cache-Control"] = "no-store"
-    return response
+    context = {"person": person, "password": new_password}
+    return render(request, "accounts/person_password.html", context)
 
 
 @requires(Permission.MANAGE_PEOPLE)

@@ -12,7 +12,12 @@ from django.http import Http404, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils.http import content_disposition_header
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import (
+    conditional_page,
+    require_GET,
+    require_http_methods,
+    require_POST,
+)
 
 from accounts import audit
 from accounts.access import AuthenticatedRequest, requires
@@ -209,9 +214,7 @@ def results(request: AuthenticatedRequest, pk: int) -> HttpResponse:
     if request.GET.get("token") == progress.token:
         return HttpResponse(status=204)
     context = _results_context(request, sample)
-    response = render(request, "analyses/_results.html", context)
-    response["Cache-Control"] = "no-store"
-    return response
+    return render(request, "analyses/_results.html", context)
 
 
 def _sample(request: AuthenticatedRequest, pk: int) -> Sample:
@@ -257,6 +260,7 @@ def retry(request: AuthenticatedRequest, pk: int) -> HttpResponse:
 # --- Files -----------------------------------------------------------------------------------
 @requires(Permission.VIEW_SAMPLES)
 @require_GET
+@conditional_page
 def thumbnail(request: AuthenticatedRequest, pk: int) -> HttpResponse:
     image = get_object_or_404(selectors.sample_images_for(request.user), pk=pk)
     return _picture(lambda: pictures.thumbnail(image))
@@ -264,6 +268,7 @@ def thumbnail(request: AuthenticatedRequest, pk: int) -> HttpResponse:
 
 @requires(Permission.VIEW_SAMPLES)
 @require_GET
+@conditional_page
 def view(request: AuthenticatedRequest, pk: int) -> HttpResponse:
     image = get_object_or_404(selectors.sample_images_for(request.user), pk=pk)
     return _picture(lambda: pictures.view(image))
@@ -292,6 +297,7 @@ def original(request: AuthenticatedRequest, pk: int) -> HttpResponse:
 
 @requires(Permission.VIEW_SAMPLES)
 @require_GET
+@conditional_page
 def crop(request: AuthenticatedRequest, pk: int) -> HttpResponse:
     cell = get_object_or_404(selectors.cells_for(request.user), pk=pk)
     return _picture(lambda: pictures.crop(cell))
@@ -299,6 +305,7 @@ def crop(request: AuthenticatedRequest, pk: int) -> HttpResponse:
 
 @requires(Permission.VIEW_SAMPLES)
 @require_GET
+@conditional_page
 def heat_map(request: AuthenticatedRequest, pk: int) -> HttpResponse:
     cell = get_object_or_404(selectors.cells_for(request.user), pk=pk)
     try:
@@ -308,13 +315,14 @@ def heat_map(request: AuthenticatedRequest, pk: int) -> HttpResponse:
 
 
 def _picture(make: Callable[[], bytes]) -> HttpResponse:
-    """A JPEG that this browser may keep for an hour, or a sentence why there is none."""
+    """A JPEG that the browser keeps but asks for each time (the permission is checked, the answer
+    mostly 304), or a sentence why there is none."""
     try:
         data = make()
     except (StoreError, BundleError) as error:
         return _unavailable(error)
     response = HttpResponse(data, content_type="image/jpeg")
-    response["Cache-Control"] = "private, max-age=3600"
+    response["Cache-Control"] = "private, no-cache"
     return response
 
 

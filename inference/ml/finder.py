@@ -45,7 +45,7 @@ _LONGEST_PAIR = 1.8  # sides of the box of joined lobes; longer are two cells
 _SMALL_BESIDE_LARGE = 0.25  # a nucleus is no smaller than this beside the largest,
 _SMALL_AT_EDGE = 0.4  # and one cut off by the picture's edge is of no use below this
 _PICTURE_SHARE = 0.002  # smallest area over the picture's where there are no red cells
-_PEAK_QUANTILE = 0.25
+_PEAK_QUANTILE = 0.25  # of the half widths of what is stained, weighted by area
 _MARGIN = 0.1  # of the nucleus box, for the cytoplasm around it
 
 

@@ -274,6 +274,19 @@ def test_a_page_leaves_one_event_and_its_polls_none(
     assert AuditEvent.objects.filter(action="sample_viewed").count() == 1
 
 
+def test_nothing_of_a_patient_is_shown_again_without_a_check(
+    web: Client, site: Site, technician: User, model: ModelVersion
+) -> None:
+    sample = analysed_sample(site, technician, model)
+    assert web.get(f"/samples/{sample.pk}/")["Cache-Control"] == "no-store"
+    address = f"/images/{sample.images.get().pk}/thumbnail/"
+    first = web.get(address)
+    assert first["Cache-Control"] == "private, no-cache"
+    assert web.get(address, headers={"If-None-Match": first["ETag"]}).status_code == 304
+    web.logout()
+    assert web.get(address, headers={"If-None-Match": first["ETag"]}).status_code == 302
+
+
 def test_results_without_the_page_leave_an_event(
     web: Client, site: Site, technician: User, model: ModelVersion
 ) -> None:

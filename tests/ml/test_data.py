@@ -4,7 +4,6 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
@@ -129,4 +128,6 @@ def test_platelets_are_cut_only_where_they_are_expected() -> None:
     image = make_smear(5, white_cells=0).image
 
     assert main_cell_crop(image, "neutrophil", Preprocessing()) is None
-    assert np.shape(main_cell_crop(image, "platelet", Preprocessing())) == (128, 128, 3)
+    crop = main_cell_crop(image, "platelet", Preprocessing())
+    assert crop is not None
+    assert crop.shape == (128, 128, 3)

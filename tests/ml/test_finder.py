@@ -155,7 +155,9 @@ def test_background_is_the_colour_of_the_field(smear: SyntheticSmear) -> None:
 def test_score_is_high_on_nuclei_and_low_elsewhere() -> None:
     for stain in STAINS.values():
         colours = np.array([[stain.field, stain.red_cell, stain.nucleus]], np.uint8)
-        field, red_cell, nucleus = nucleus_score(colours, np.float32(stain.field))[0].tolist()
+        field, red_cell, nucleus = nucleus_score(colours, np.array(stain.field, np.float32))[
+            0
+        ].tolist()
 
         assert field < 5
         assert red_cell < 40

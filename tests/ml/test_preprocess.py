@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from inference.ml.data import cut_crops, list_items, read_image
 from inference.ml.engine import Engine
@@ -44,11 +45,14 @@ def test_training_and_serving_cut_the_same_crop(
     folder = class_folders("set", {"a": 0, "b": 10}, pictures=3)
     items = list_items([folder]).items
     crops, kept = cut_crops(items, engine.bundle.card.preprocessing)
-    served = []
+    served: list[NDArray[np.uint8]] = []
     answer = engine.probabilities
-    monkeypatch.setattr(
-        engine, "probabilities", lambda crops: served.append(crops[0]) or answer(crops)
-    )
+
+    def overheard(crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        served.append(crops[0])
+        return answer(crops)
+
+    monkeypatch.setattr(engine, "probabilities", overheard)
     for position in kept:
         engine.classify(read_image(items[position].path))
 
