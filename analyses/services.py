@@ -70,17 +70,20 @@ def sample_create(*, new: NewSample, by: User) -> Sample:
     Raises:
         ValidationError: the accession number is malformed or taken.
     """
-    made = Sample.objects.filter(batch=new.batch, created_by=by) if new.batch else None
-    if made and (sample := made.first()):
+    if sample := _sample_of_batch(new.batch, by):
         return sample
     try:
         return _sample_insert(new=new, by=by)
     except (ValidationError, IntegrityError) as error:
-        if made and (sample := made.all().first()):  # another request of this batch was first
+        if sample := _sample_of_batch(new.batch, by):  # another request of this batch was first
             return sample
         if isinstance(error, ValidationError):
             raise
         raise ValidationError(ACCESSION_TAKEN) from error
+
+
+def _sample_of_batch(batch: UUID | None, by: User) -> Sample | None:
+    return Sample.objects.filter(batch=batch, created_by=by).first() if batch else None
 
 
 @transaction.atomic
