@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from inference.ml.engine import Engine
 
 GRID = 8
-_PATCH_CELLS = 2.0  # side of a patch in cells of the grid: neighbours overlap by half
+_PATCH_CELLS = 3.0  # side of a patch in cells of the grid: neighbours overlap
 _FLAT = 1e-6
 
 

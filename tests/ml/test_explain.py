@@ -75,7 +75,7 @@ def test_patches_cover_every_place_and_nothing_else(crops: list[np.ndarray]) -> 
     assert covered.shape == (1 + GRID**2, 128, 128, 3)
     assert np.array_equal(covered[0], crops[0])
     assert changed.any(axis=0).mean() > 0.95
-    assert changed.mean(axis=(1, 2)).max() < 0.15
+    assert changed.mean(axis=(1, 2)).max() < 0.2
 
 
 def test_margin_is_the_log_odds() -> None:
