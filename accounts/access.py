@@ -23,10 +23,14 @@ class AuthenticatedRequest(HttpRequest):
 
 @dataclass(frozen=True)
 class Access:
-    """``public`` for everybody, else signed in, and with ``permission`` where one is named."""
+    """``public`` for everybody, else signed in, and with ``permission`` where one is named.
+
+    A ``poll`` is the page's own doing, not the person's: it does not keep a session alive.
+    """
 
     public: bool = False
     permission: Permission | None = None
+    poll: bool = False
 
 
 def public(view: View) -> View:
@@ -39,9 +43,9 @@ def signed_in(view: View) -> View:
     return _declare(view, Access())
 
 
-def requires(permission: Permission) -> Callable[[View], View]:
+def requires(permission: Permission, *, poll: bool = False) -> Callable[[View], View]:
     """Only people whose role holds ``permission`` may call this view."""
-    return lambda view: _declare(view, Access(permission=permission))
+    return lambda view: _declare(view, Access(permission=permission, poll=poll))
 
 
 def access_of(view: Callable[..., Any]) -> Access | None:

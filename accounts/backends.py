@@ -3,10 +3,10 @@
 from typing import Any
 
 from django.contrib.auth.backends import BaseBackend
-from django.db.models import Q
 from django.http import HttpRequest
 
 from accounts.models import User
+from accounts.selectors import person_of_login
 
 
 class EmailBackend(BaseBackend):
@@ -19,9 +19,7 @@ class EmailBackend(BaseBackend):
     ) -> User | None:
         if not username or not password:
             return None
-        person = User.objects.filter(
-            Q(username__iexact=username) | Q(email__iexact=username)
-        ).first()
+        person = person_of_login(username)
         if person is None:
             User().set_password(password)  # the same time, whether or not the account exists
             return None

@@ -15,11 +15,11 @@ class LoginForm(AuthenticationForm):
         widget=forms.TextInput(attrs={"autofocus": True, "autocomplete": "username"}),
     )
     error_messages = {
-        "invalid_login": "User name and password do not match. Both are case-sensitive only in "
-        "the password. If you have forgotten it, an admin can give you a new one.",
+        "invalid_login": "User name and password do not match. In the password, capitals matter. "
+        "If you have forgotten it, an admin can give you a new one.",
         "inactive": "This account is not active. Ask an admin.",
-        "locked": "Too many failed log-ins for this account in the last hour. "
-        "Try again later, or ask an admin for a new password.",
+        "locked": "Too many failed log-ins at this account or from this computer in the last "
+        "hour. Try again later. A new password from an admin opens the account at once.",
     }
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.urls import reverse
 from django_htmx.http import HttpResponseClientRedirect
 
 from accounts import audit
@@ -42,7 +43,8 @@ class AccessMiddleware:
         if not person.is_authenticated:
             return _ask_to_log_in(request)
         if access is not None and person.role and _holds(person, access.permission):
-            _keep_session(request)
+            if not access.poll:
+                _keep_session(request)
             return None
         audit.record(
             audit.Action.ACCESS_DENIED, actor=person, label=request.path, method=request.method
@@ -52,7 +54,7 @@ class AccessMiddleware:
             raise PermissionDenied("Your account has no role yet: ask an admin to give it one.")
         raise PermissionDenied(
             f"Only {permission.role_names} may {permission.act}, "
-            f"and you are signed in as a {person.get_role_display().lower() or 'guest'}."
+            f"and your role is {person.get_role_display().lower() or 'none yet'}."
         )
 
 
@@ -68,7 +70,6 @@ def _keep_session(request: HttpRequest) -> None:
 
 
 def _ask_to_log_in(request: HttpRequest) -> HttpResponse:
-    login = redirect_to_login(request.get_full_path())
     if request.headers.get("Accept", "").startswith("application/json"):
         return JsonResponse(
             {"error": "Your session has ended. Log in again, then send the files once more."},
@@ -79,4 +80,6 @@ def _ask_to_log_in(request: HttpRequest) -> HttpResponse:
         return HttpResponseClientRedirect(
             redirect_to_login(request.headers.get("HX-Current-URL", "/")).url
         )
-    return login
+    # Back to the page afterwards; a form that was sent is gone, and its address may have no page.
+    is_page = request.method in ("GET", "HEAD")
+    return redirect_to_login(request.get_full_path() if is_page else reverse("home"))

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from accounts.audit import Action
@@ -41,10 +41,24 @@ def audit_events_for(person: User) -> QuerySet[AuditEvent]:
     return AuditEvent.objects.select_related("actor")
 
 
-def recent_login_failures(login: str) -> int:
-    """Failed log-ins of the last hour under one user name or e-mail, in every process."""
-    return AuditEvent.objects.filter(
-        action=Action.LOGIN_FAILED,
-        at__gt=timezone.now() - timedelta(hours=1),
-        object_label=login.lower()[:200],
-    ).count()
+def person_of_login(login: str) -> User | None:
+    """Whom a user name or e-mail address belongs to."""
+    return User.objects.filter(Q(username__iexact=login) | Q(email__iexact=login)).first()
+
+
+def login_failures(login: str, address: str | None) -> tuple[int, int]:
+    """Failed log-ins of the last hour, in every process: at this account, from this address.
+
+    Those at the account count under both of its names, since its last new password.
+    """
+    recent = AuditEvent.objects.filter(at__gt=timezone.now() - timedelta(hours=1))
+    failures = recent.filter(action=Action.LOGIN_FAILED)
+    from_address = failures.filter(address=address).count() if address else 0
+    person = person_of_login(login)
+    if person is None:
+        return failures.filter(object_label=login.lower()[:200]).count(), from_address
+    at_account = failures.filter(object_type=person._meta.label_lower, object_id=str(person.pk))
+    changes = recent.filter(action=Action.PASSWORD_CHANGED, object_id=str(person.pk))
+    if newest := changes.order_by("-at").first():
+        at_account = at_account.filter(at__gt=newest.at)
+    return at_account.count(), from_address

@@ -1,5 +1,6 @@
 """Log-in and the admin's pages about people, sites and the audit trail."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from django.conf import settings
@@ -10,7 +11,6 @@ from django.contrib.auth.forms import AuthenticationForm, PasswordChangeForm
 from django.contrib.auth.signals import user_logged_in, user_logged_out
 from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
-from django.db import transaction
 from django.db.models import Q
 from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponse
@@ -30,20 +30,27 @@ class _LoginView(auth_views.LoginView):
     redirect_authenticated_user = True
 
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        login = request.POST.get("username", "").strip().lower()
-        if selectors.recent_login_failures(login) >= settings.LOGIN_FAILURES_PER_HOUR:
+        at_account, from_address = selectors.login_failures(
+            _login_name(request.POST), audit.address_of(request)
+        )
+        if (
+            at_account >= settings.LOGIN_FAILURES_PER_HOUR
+            or from_address >= settings.LOGIN_FAILURES_PER_ADDRESS
+        ):
             # Unbound: the password is not even looked at.
             context = {"form": LoginForm(request), "locked": LoginForm.error_messages["locked"]}
             return render(request, self.template_name, context, status=429)
         return super().post(request, *args, **kwargs)
 
     def form_invalid(self, form: AuthenticationForm) -> HttpResponse:
-        audit.record(
-            audit.Action.LOGIN_FAILED,
-            actor=None,
-            label=form.data.get("username", "").strip().lower(),
-        )
+        login = _login_name(form.data)
+        person = selectors.person_of_login(login)
+        audit.record(audit.Action.LOGIN_FAILED, actor=None, subject=person, label=login)
         return super().form_invalid(form)
+
+
+def _login_name(data: Mapping[str, Any]) -> str:
+    return str(data.get("username", "")).replace("\0", "").strip().lower()
 
 
 login = public(_LoginView.as_view())
@@ -76,10 +83,9 @@ def password(request: AuthenticatedRequest) -> HttpResponse:
 @requires(Permission.MANAGE_PEOPLE)
 @require_GET
 def people(request: AuthenticatedRequest) -> HttpResponse:
-    with transaction.atomic():
-        audit.record(audit.Action.PEOPLE_VIEWED, actor=request.user)
-        people = list(selectors.people_for(request.user))
-    return render(request, "accounts/people.html", {"people": people, "sites": Site.objects.all()})
+    audit.record(audit.Action.PEOPLE_VIEWED, actor=request.user)
+    context = {"people": selectors.people_for(request.user), "sites": Site.objects.all()}
+    return render(request, "accounts/people.html", context)
 
 
 @requires(Permission.MANAGE_PEOPLE)
@@ -160,7 +166,6 @@ def audit_trail(request: AuthenticatedRequest) -> HttpResponse:
                 | Q(actor__full_name__icontains=text)
                 | Q(actor__username__icontains=text)
             )
-    with transaction.atomic():
-        audit.record(audit.Action.AUDIT_VIEWED, actor=request.user, query=request.GET.dict())
-        page = Paginator(events, 50).get_page(request.GET.get("page"))
-        return render(request, "accounts/audit.html", {"page": page, "form": form})
+    audit.record(audit.Action.AUDIT_VIEWED, actor=request.user, query=request.GET.dict())
+    page = Paginator(events, 50).get_page(request.GET.get("page"))
+    return render(request, "accounts/audit.html", {"page": page, "form": form})

@@ -5,17 +5,25 @@ from typing import Any
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
+from django.core.exceptions import ValidationError
+
+from analyses.models import Sample
 
 
 @register()
 def accession_format(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     """Two samples of one day must not be able to get one number."""
+    field = Sample._meta.get_field("accession_number")
+    day = datetime(2026, 1, 2, tzinfo=UTC)
     try:
-        day = datetime(2026, 1, 2, tzinfo=UTC)
-        first, second = (settings.ACCESSION_FORMAT.format(date=day, number=n) for n in (1, 2))
-        other_day = settings.ACCESSION_FORMAT.format(date=day.replace(day=3), number=1)
-        usable = len({first, second, other_day}) == 3 and len(first) <= 40
-    except (KeyError, ValueError, IndexError):
+        numbers = [
+            settings.ACCESSION_FORMAT.format(date=date, number=number)
+            for date, number in ((day, 1), (day, 2), (day.replace(day=3), 1), (day, 99_999))
+        ]
+        for number in numbers:
+            field.run_validators(number)
+        usable = len(set(numbers)) == len(numbers)
+    except (KeyError, ValueError, IndexError, AttributeError, ValidationError):
         usable = False
     if usable:
         return []

@@ -1,6 +1,7 @@
 from typing import Any
 
 from django import forms
+from django.core.exceptions import ValidationError
 
 from accounts.models import Site, User
 from accounts.selectors import colleagues_of, sites_for
@@ -18,7 +19,9 @@ class UploadForm(forms.Form):
 
     batch = forms.UUIDField(widget=forms.HiddenInput)
     sample = forms.ModelChoiceField(Sample.objects.none(), required=False, widget=forms.HiddenInput)
-    site = forms.ModelChoiceField(Site.objects.none(), empty_label=None, widget=forms.Select)
+    site = forms.ModelChoiceField(
+        Site.objects.none(), required=False, empty_label=None, widget=forms.Select
+    )
     accession_number = forms.CharField(
         max_length=40,
         required=False,
@@ -42,6 +45,12 @@ class UploadForm(forms.Form):
         if len(sites := list(sites_for(person)[:2])) == 1:
             self.fields["site"].widget = forms.HiddenInput()
             self.fields["site"].initial = sites[0].pk
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        if not cleaned.get("sample") and not cleaned.get("site") and not self.errors:
+            raise ValidationError("Choose the site that the sample belongs to.")
+        return cleaned
 
 
 class SampleFilterForm(forms.Form):

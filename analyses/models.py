@@ -128,7 +128,7 @@ class SampleImage(models.Model):
 class Analysis(models.Model):
     """The job of reading one image with one model version. The row is the truth of it.
 
-    ``attempt`` counts the claims; whoever writes a result must hold the newest of them.
+    ``claim`` is the token of the newest claim: whoever writes a result must hold it.
     """
 
     class Status(models.TextChoices):
@@ -147,6 +147,7 @@ class Analysis(models.Model):
     priority = models.SmallIntegerField(choices=Priority.choices, default=Priority.INTERACTIVE)
     due_at = models.DateTimeField(default=timezone.now, help_text="not to be claimed before")
     attempt = models.PositiveSmallIntegerField(default=0)
+    claim = models.UUIDField(null=True)
     worker = models.CharField(max_length=120, blank=True)
     lease_expires_at = models.DateTimeField(null=True)
     error = models.CharField(max_length=500, blank=True)

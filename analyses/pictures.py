@@ -3,6 +3,7 @@
 All of one image's cell crops are made together, since decoding the picture is what costs.
 """
 
+from collections.abc import Callable
 from io import BytesIO
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,8 @@ from PIL import Image
 
 from analyses.models import Cell, SampleImage
 from hematovision.files import store
-from hematovision.files.gate import open_upright
+from hematovision.files.gate import large_ones_alone, open_upright
+from hematovision.files.models import StoredImage
 from inference.engines import engine_for
 
 if TYPE_CHECKING:
@@ -34,19 +36,20 @@ def view(sample_image: SampleImage) -> bytes:
 
 def crop(cell: Cell) -> bytes:
     """JPEG of the square that the model saw of this cell, in the picture's own colours."""
-    sha256 = cell.sample_image.stored_image.sha256
+    stored_image, parameters = cell.sample_image.stored_image, _preprocessing(cell)
 
     def make() -> bytes:
-        image = open_upright(store.read(sha256))
+        image = open_upright(store.read(stored_image.sha256))
         made = b""
         for sibling in cell.sample_image.cells.all():
-            data = _jpeg(_square(image, sibling, _preprocessing(cell)))
-            store.derived(sha256, _crop_name(sibling), lambda data=data: data)  # type: ignore[misc]
+            data = _jpeg(_square(image, sibling, parameters))
+            name = _crop_name(sibling, parameters)
+            store.derived(stored_image.sha256, name, lambda data=data: data)  # type: ignore[misc]
             if sibling.pk == cell.pk:
                 made = data
         return made
 
-    return store.derived(sha256, _crop_name(cell), make)
+    return _derived(stored_image, _crop_name(cell, parameters), make)
 
 
 def heat_map(cell: Cell) -> bytes:
@@ -78,19 +81,25 @@ def heat_map(cell: Cell) -> bytes:
         layer = Image.fromarray(explain.overlay(seen, heat)).resize(shown.size)
         return _jpeg(Image.alpha_composite(shown, layer).convert("RGB"))
 
-    name = f"heat-{_box_name(cell)}-{model_version.version}-{said.label}.jpg"
-    return store.derived(sha256, name, make)
+    name = f"heat-{cell.x}-{cell.y}-{cell.width}-{cell.height}-{model_version.version}.jpg"
+    return _derived(sample_image.stored_image, name, make)
 
 
 def _reduced(sample_image: SampleImage, side: int, name: str) -> bytes:
-    sha256 = sample_image.stored_image.sha256
+    stored_image = sample_image.stored_image
 
     def make() -> bytes:
-        image = open_upright(store.read(sha256))
-        image.thumbnail((side, side))
-        return _jpeg(image)
+        return _jpeg(open_upright(store.read(stored_image.sha256), side=side))
 
-    return store.derived(sha256, f"{name}-{side}.jpg", make)
+    return _derived(stored_image, f"{name}-{side}.jpg", make)
+
+
+def _derived(stored_image: StoredImage, name: str, make: Callable[[], bytes]) -> bytes:
+    def bounded() -> bytes:
+        with large_ones_alone(stored_image.width * stored_image.height):
+            return make()
+
+    return store.derived(stored_image.sha256, name, bounded)
 
 
 def _preprocessing(cell: Cell) -> "Preprocessing":
@@ -119,12 +128,12 @@ def _box(cell: Cell) -> "Box":
     return Box(cell.x, cell.y, cell.width, cell.height)
 
 
-def _box_name(cell: Cell) -> str:
-    return f"{cell.x}-{cell.y}-{cell.width}-{cell.height}"
+def _crop_name(cell: Cell, parameters: "Preprocessing") -> str:
+    """Named by the square, which depends on the model's parameters too."""
+    from inference.ml.preprocess import crop_square
 
-
-def _crop_name(cell: Cell) -> str:
-    return f"crop-{_box_name(cell)}-{CROP_SIDE}.jpg"
+    left, top, side = crop_square(_box(cell), parameters)
+    return f"crop-{left}-{top}-{side}.jpg"
 
 
 def _jpeg(image: Image.Image) -> bytes:

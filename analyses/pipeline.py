@@ -8,6 +8,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from uuid import uuid4
 
 from django.conf import settings
 from django.db import connection, transaction
@@ -98,6 +99,7 @@ def claim(*, worker: str) -> list[Analysis]:
     Analysis.objects.filter(pk__in=pks).update(
         status=Status.RUNNING,
         attempt=F("attempt") + 1,
+        claim=uuid4(),
         worker=worker,
         lease_expires_at=_lease_end(now),
     )
@@ -131,7 +133,7 @@ def _lease_half_way(analysis: Analysis) -> datetime:
 
 def held(analysis: Analysis) -> QuerySet[Analysis]:
     """The row, as long as this claim of it still holds."""
-    return Analysis.objects.filter(pk=analysis.pk, status=Status.RUNNING, attempt=analysis.attempt)
+    return Analysis.objects.filter(pk=analysis.pk, status=Status.RUNNING, claim=analysis.claim)
 
 
 # --- Fail -----------------------------------------------------------------------------------

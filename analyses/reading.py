@@ -52,7 +52,7 @@ def _read(analysis: Analysis) -> PictureResult:
 
 @transaction.atomic
 def complete(analysis: Analysis, result: PictureResult) -> bool:
-    """Write the result if this attempt still holds; return whether it did."""
+    """Write the result if this claim still holds; return whether it did."""
     sample_image = SampleImage.objects.select_for_update().get(pk=analysis.sample_image_id)
     held = pipeline.held(analysis).update(
         status=Analysis.Status.DONE,
@@ -63,7 +63,9 @@ def complete(analysis: Analysis, result: PictureResult) -> bool:
         engine_ms=result.engine_ms,
     )
     if not held:
-        logger.info("Analysis %s: attempt %s no longer holds.", analysis.pk, analysis.attempt)
+        logger.info(
+            "Analysis %s: the claim of attempt %s no longer holds.", analysis.pk, analysis.attempt
+        )
         return False
     if not sample_image.finder_version:  # cells are found once and stay
         _cells_create(sample_image, result.cells)

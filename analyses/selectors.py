@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
+from zlib import crc32
 
 from django.db import models
 from django.db.models import (
@@ -99,9 +100,6 @@ class ClassCount:
     uncertain: int
     is_white: bool
 
-    def share_of(self, total: int) -> float:
-        return 100 * self.count / total if total else 0.0
-
 
 def class_counts(samples: Sequence[Sample]) -> dict[int, list[ClassCount]]:
     """The model's counts by class for each of the samples (by pk), in one query."""
@@ -151,6 +149,21 @@ def samples_with_class(samples: QuerySet[Sample], label: str) -> QuerySet[Sample
     return samples.filter(Exists(said))
 
 
+def samples_to_look_at(samples: QuerySet[Sample]) -> QuerySet[Sample]:
+    """Those with a flagged cell (uncertain, cut by the border) or an image that failed."""
+    flagged = _current_predictions().filter(cell__sample_image__sample=OuterRef("pk"))
+    failed = Analysis.objects.filter(
+        sample_image__sample=OuterRef("pk"), status=Analysis.Status.FAILED
+    )
+    return samples.filter(Exists(flagged.exclude(flags=[])) | Exists(failed))
+
+
+def samples_uploaded_by(samples: QuerySet[Sample], person: User) -> QuerySet[Sample]:
+    """Those to which this person has uploaded an image."""
+    uploaded = SampleImage.objects.filter(sample=OuterRef("pk"), uploaded_by=person)
+    return samples.filter(Exists(uploaded))
+
+
 def samples_matching(samples: QuerySet[Sample], text: str) -> QuerySet[Sample]:
     """Search by accession number, patient identifier or file name."""
     files = SampleImage.objects.filter(sample=OuterRef("pk"), file_name__icontains=text)
@@ -171,6 +184,14 @@ def images_with_cells(sample: Sample) -> QuerySet[SampleImage]:
         ),
         Prefetch("cells__predictions", predictions, to_attr="current_predictions"),
     )
+
+
+def _is_stale(queued: QuerySet[Analysis]) -> bool:
+    """Whether some of these rows have waited for long while no worker is at work at all."""
+    now = timezone.now()
+    late = now - timedelta(seconds=STALE_QUEUE_SECONDS)
+    at_work = Analysis.objects.filter(status=Analysis.Status.RUNNING, lease_expires_at__gt=now)
+    return queued.filter(due_at__lt=late).exists() and not at_work.exists()
 
 
 @dataclass(frozen=True)
@@ -196,21 +217,30 @@ class Progress:
     @property
     def token(self) -> str:
         """Changes whenever the page would look different."""
-        return f"{self.images}-{self.done}-{self.failed}-{self.pending}-{int(self.stale)}"
+        reason = crc32(self.waiting_reason.encode())
+        numbers = (self.images, self.done, self.failed, self.queued, self.running)
+        return "-".join(map(str, [*numbers, int(self.stale), reason]))
+
+    @property
+    def poll_seconds(self) -> float:
+        """How often the page looks again: often while a result is about to come."""
+        if not self.pending:
+            return 5 if self.without_model else 0
+        return 5 if self.stale or self.waiting_reason else 0.4
 
 
 def progress_of(sample: Sample) -> Progress:
     jobs = Analysis.objects.filter(sample_image__sample=sample)
     count = Counter(dict(jobs.values_list("status").annotate(n=Count("pk")).order_by()))
-    late = timezone.now() - timedelta(seconds=STALE_QUEUE_SECONDS)
-    oldest = jobs.filter(status=Analysis.Status.QUEUED).order_by("due_at").first()
+    queued = jobs.filter(status=Analysis.Status.QUEUED)
+    oldest = queued.order_by("due_at").first()
     return Progress(
         images=sample.images.count(),
         done=count[Analysis.Status.DONE],
         failed=count[Analysis.Status.FAILED],
         queued=count[Analysis.Status.QUEUED],
         running=count[Analysis.Status.RUNNING],
-        stale=oldest is not None and oldest.due_at < late,
+        stale=_is_stale(queued),
         waiting_reason=oldest.error if oldest else "",
     )
 
@@ -250,10 +280,9 @@ class Queue:
 def queue_state() -> Queue:
     """The whole queue, for the admin's page: numbers only, nobody's data."""
     jobs = Analysis.objects.all()
-    late = timezone.now() - timedelta(seconds=STALE_QUEUE_SECONDS)
     waiting = jobs.filter(status__in=[Analysis.Status.QUEUED, Analysis.Status.RUNNING])
     return Queue(
         waiting=waiting.count(),
         failed=jobs.filter(status=Analysis.Status.FAILED).count(),
-        stale=jobs.filter(status=Analysis.Status.QUEUED, due_at__lt=late).exists(),
+        stale=_is_stale(jobs.filter(status=Analysis.Status.QUEUED)),
     )

@@ -70,20 +70,40 @@ def sample_create(*, new: NewSample, by: User) -> Sample:
     Raises:
         ValidationError: the accession number is malformed or taken.
     """
-    if sample := _sample_of_batch(new.batch, by):
+    if sample := _sample_of_batch(new, by):
         return sample
     try:
         return _sample_insert(new=new, by=by)
     except (ValidationError, IntegrityError) as error:
-        if sample := _sample_of_batch(new.batch, by):  # another request of this batch was first
+        if sample := _sample_of_batch(new, by):  # another request of this batch was first
             return sample
         if isinstance(error, ValidationError):
             raise
         raise ValidationError(ACCESSION_TAKEN) from error
 
 
-def _sample_of_batch(batch: UUID | None, by: User) -> Sample | None:
-    return Sample.objects.filter(batch=batch, created_by=by).first() if batch else None
+def _sample_of_batch(new: NewSample, by: User) -> Sample | None:
+    """The sample that an earlier request of this batch has made.
+
+    Raises:
+        ValidationError: that one was told another accession number, patient or site: a picture
+            must never slip under the wrong patient.
+    """
+    if new.batch is None:
+        return None
+    made = Sample.objects.select_related("patient").filter(batch=new.batch, created_by=by).first()
+    if made is None:
+        return None
+    patient = made.patient.identifier if made.patient else ""
+    if (
+        made.site_id != new.site.pk
+        or patient != new.patient_identifier
+        or new.accession_number not in ("", made.accession_number)
+    ):
+        raise ValidationError(
+            "This upload was begun for another sample. Reload the page and send it anew."
+        )
+    return made
 
 
 @transaction.atomic
@@ -195,7 +215,7 @@ def analysis_retry(*, analysis: Analysis, by: User) -> None:
         raise ValidationError("Only a failed analysis can be retried.")
     reason = analysis.error
     analysis.status = Analysis.Status.QUEUED
-    analysis.attempt = 0
+    analysis.attempt = 0  # a claim of before does not hold: each claim has a token of its own
     analysis.error = ""
     analysis.due_at = timezone.now()
     analysis.priority = Analysis.Priority.INTERACTIVE

@@ -6,10 +6,8 @@ from typing import Any
 from celery.signals import worker_ready
 from django.conf import settings
 
-from analyses import pipeline, reading
+from analyses import pipeline
 from hematovision.celery import job
-from inference.engines import engine_for
-from inference.ml.bundle import BundleError
 from inference.selectors import active_model_version
 
 logger = logging.getLogger(__name__)
@@ -18,6 +16,8 @@ logger = logging.getLogger(__name__)
 @job(bind=True, name="analyses.tasks.analyse_queued")
 def analyse_queued(self: Any) -> None:
     """Claim queued rows and handle them one by one; ask for another turn while there are more."""
+    from analyses import reading  # brings the engine along, which beat and training do without
+
     _load_engine()
     claimed = pipeline.claim(worker=self.request.hostname)
     for position, analysis in enumerate(claimed):
@@ -29,6 +29,9 @@ def analyse_queued(self: Any) -> None:
 
 def _load_engine() -> None:
     """Load the model in use after the fork (once; the hint at start is what calls this first)."""
+    from inference.engines import engine_for
+    from inference.ml.bundle import BundleError
+
     try:
         if model_version := active_model_version():
             engine_for(model_version)

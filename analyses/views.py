@@ -23,7 +23,7 @@ from accounts import audit
 from accounts.access import AuthenticatedRequest, requires
 from accounts.permissions import Permission
 from accounts.selectors import sites_for
-from analyses import pictures, selectors, services
+from analyses import pictures, selectors, services, viewing
 from analyses.examples import example_sample_create
 from analyses.forms import SampleFilterForm, UploadForm
 from analyses.models import Sample
@@ -34,8 +34,6 @@ from inference.selectors import active_model_version
 
 SAMPLES_PER_PAGE = 20
 IMAGES_PER_PAGE = 20
-VIEWED = "viewed_samples"  # in the session: samples whose view this session has recorded
-VIEWED_KEPT = 50
 NO_SITE = "You belong to no site yet, so there is no place for your samples: ask an admin."
 
 
@@ -47,9 +45,7 @@ def upload(request: AuthenticatedRequest) -> HttpResponse:
     wants_json = request.headers.get("Accept", "").startswith("application/json")
     if request.method == "GET":
         return _upload_page(request, _new_form(request))
-    form = UploadForm(
-        request.POST, person=request.user, samples=selectors.samples_for(request.user)
-    )
+    form = UploadForm(request.POST, person=request.user, samples=_open_samples(request))
     files = request.FILES.getlist("images")
     if not form.is_valid():
         return _upload_refused(request, form, wants_json)
@@ -75,11 +71,16 @@ def upload(request: AuthenticatedRequest) -> HttpResponse:
 
 
 def _new_form(request: AuthenticatedRequest) -> UploadForm:
-    samples = selectors.samples_for(request.user)
     initial: dict[str, object] = {"batch": uuid4()}
     if pk := request.GET.get("sample", ""):
-        initial["sample"] = get_object_or_404(samples, pk=pk if pk.isdigit() else 0)
-    return UploadForm(initial=initial, person=request.user, samples=samples)
+        pk = pk if pk.isascii() and pk.isdecimal() else "0"
+        initial["sample"] = get_object_or_404(_open_samples(request), pk=pk)
+    return UploadForm(initial=initial, person=request.user, samples=_open_samples(request))
+
+
+def _open_samples(request: AuthenticatedRequest) -> QuerySet[Sample]:
+    """Samples that images can be added to: a synthetic example takes no real ones."""
+    return selectors.samples_for(request.user).filter(is_synthetic=False)
 
 
 def _upload_page(
@@ -90,12 +91,12 @@ def _upload_page(
     sample: Sample | None = None,
     outcomes: list[services.FileOutcome] | None = None,
 ) -> HttpResponse:
+    known = form.cleaned_data if form.is_bound else form.initial
     context = {
         "form": form,
-        "existing": form.initial.get("sample"),
+        "existing": known.get("sample"),
         "sample": sample,
         "outcomes": outcomes,
-        "progress": selectors.progress_of(sample) if sample else None,
         "max_mb": settings.UPLOAD_MAX_BYTES // 2**20,
         "max_megapixels": settings.UPLOAD_MAX_PIXELS // 1_000_000,
         "max_files": settings.UPLOAD_MAX_FILES,
@@ -154,17 +155,11 @@ def samples(request: AuthenticatedRequest) -> HttpResponse:
     """The history: what this person's role and sites allow."""
     form = SampleFilterForm(request.GET, person=request.user)
     found = selectors.with_state(selectors.samples_for(request.user))
-    if form.is_valid():
-        found = _filtered(found, form)
+    found = _filtered(found, form) if form.is_valid() else found.none()
     samples = found.select_related("site", "created_by", "patient")
     page = Paginator(samples, SAMPLES_PER_PAGE).get_page(request.GET.get("page"))
     shown = list(page.object_list)
-    audit.record(
-        audit.Action.SAMPLES_LISTED,
-        actor=request.user,
-        query=request.GET.dict(),
-        samples=[sample.pk for sample in shown],
-    )
+    viewing.record_list(request, shown, query=request.GET.dict())
     context = {
         "page": page,
         "rows": selectors.with_counts(shown),
@@ -181,9 +176,10 @@ def _filtered(found: QuerySet[Sample], form: SampleFilterForm) -> QuerySet[Sampl
         found = selectors.samples_matching(found, wanted["q"].strip())
     if wanted["label"]:
         found = selectors.samples_with_class(found, wanted["label"])
+    if wanted["person"]:
+        found = selectors.samples_uploaded_by(found, wanted["person"])
     lookups = {
         "state": wanted["state"],
-        "created_by": wanted["person"],
         "created_at__date__gte": wanted["since"],
         "created_at__date__lte": wanted["until"],
     }
@@ -196,11 +192,12 @@ def _filtered(found: QuerySet[Sample], form: SampleFilterForm) -> QuerySet[Sampl
 def sample(request: AuthenticatedRequest, pk: int) -> HttpResponse:
     """One sample: every image with its cells, and what the model says of each."""
     sample = _sample(request, pk)
-    _record_view(request, sample)
-    return render(request, "analyses/sample.html", _results_context(request, sample))
+    viewing.record_view(request, sample)
+    context = _results_context(request, sample, selectors.progress_of(sample))
+    return render(request, "analyses/sample.html", context)
 
 
-@requires(Permission.VIEW_SAMPLES)
+@requires(Permission.VIEW_SAMPLES, poll=True)
 @require_GET
 def results(request: AuthenticatedRequest, pk: int) -> HttpResponse:
     """The part of the sample's page that grows while the worker runs; 204 while it has not.
@@ -208,12 +205,11 @@ def results(request: AuthenticatedRequest, pk: int) -> HttpResponse:
     A poll leaves no event of its own: the page that polls has left one, or the first poll does.
     """
     sample = _sample(request, pk)
-    if sample.pk not in request.session.get(VIEWED, []):
-        _record_view(request, sample)
+    viewing.record_part(request, sample)
     progress = selectors.progress_of(sample)
     if request.GET.get("token") == progress.token:
         return HttpResponse(status=204)
-    context = _results_context(request, sample)
+    context = _results_context(request, sample, progress)
     return render(request, "analyses/_results.html", context)
 
 
@@ -224,20 +220,16 @@ def _sample(request: AuthenticatedRequest, pk: int) -> Sample:
     )
 
 
-def _record_view(request: AuthenticatedRequest, sample: Sample) -> None:
-    audit.record(audit.Action.SAMPLE_VIEWED, actor=request.user, subject=sample)
-    others = [pk for pk in request.session.get(VIEWED, []) if pk != sample.pk]
-    request.session[VIEWED] = [*others, sample.pk][-VIEWED_KEPT:]
-
-
-def _results_context(request: AuthenticatedRequest, sample: Sample) -> dict[str, object]:
+def _results_context(
+    request: AuthenticatedRequest, sample: Sample, progress: selectors.Progress
+) -> dict[str, object]:
     images = Paginator(selectors.images_with_cells(sample), IMAGES_PER_PAGE)
     page = images.get_page(request.GET.get("page"))
     counts = selectors.class_counts([sample])[sample.pk]
     return {
         "sample": sample,
         "page": page,
-        "progress": selectors.progress_of(sample),
+        "progress": progress,
         "white_counts": [count for count in counts if count.is_white],
         "other_counts": [count for count in counts if not count.is_white],
         "white_total": sum(count.count for count in counts if count.is_white),
@@ -263,6 +255,7 @@ def retry(request: AuthenticatedRequest, pk: int) -> HttpResponse:
 @conditional_page
 def thumbnail(request: AuthenticatedRequest, pk: int) -> HttpResponse:
     image = get_object_or_404(selectors.sample_images_for(request.user), pk=pk)
+    viewing.record_part(request, image.sample, of_list=True)
     return _picture(lambda: pictures.thumbnail(image))
 
 
@@ -271,6 +264,7 @@ def thumbnail(request: AuthenticatedRequest, pk: int) -> HttpResponse:
 @conditional_page
 def view(request: AuthenticatedRequest, pk: int) -> HttpResponse:
     image = get_object_or_404(selectors.sample_images_for(request.user), pk=pk)
+    viewing.record_part(request, image.sample)
     return _picture(lambda: pictures.view(image))
 
 
@@ -300,6 +294,7 @@ def original(request: AuthenticatedRequest, pk: int) -> HttpResponse:
 @conditional_page
 def crop(request: AuthenticatedRequest, pk: int) -> HttpResponse:
     cell = get_object_or_404(selectors.cells_for(request.user), pk=pk)
+    viewing.record_part(request, cell.sample_image.sample)
     return _picture(lambda: pictures.crop(cell))
 
 
@@ -308,6 +303,7 @@ def crop(request: AuthenticatedRequest, pk: int) -> HttpResponse:
 @conditional_page
 def heat_map(request: AuthenticatedRequest, pk: int) -> HttpResponse:
     cell = get_object_or_404(selectors.cells_for(request.user), pk=pk)
+    viewing.record_part(request, cell.sample_image.sample)
     try:
         return _picture(lambda: pictures.heat_map(cell))
     except LookupError as error:

@@ -102,11 +102,12 @@ TEMPLATES = [
 DATABASES = {"default": env.db("DATABASE_URL", default=f"sqlite:///{DATA_DIR / 'db.sqlite3'}")}
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     # WAL lets readers go on while the worker writes; IMMEDIATE takes the write lock at BEGIN, so
-    # that two writers wait for each other instead of failing in mid-transaction.
+    # that two writers wait for each other instead of failing in mid-transaction; FULL flushes
+    # each commit, so that what was said to be received outlives a power cut.
     DATABASES["default"]["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",
         "timeout": 20,
-        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
     }
 else:
     DATABASES["default"]["CONN_MAX_AGE"] = env.int("DATABASE_CONN_MAX_AGE", default=60)
@@ -127,7 +128,9 @@ AUTH_PASSWORD_VALIDATORS = [
 LOGIN_URL = "accounts:login"
 LOGIN_REDIRECT_URL = "home"
 LOGOUT_REDIRECT_URL = "front"
-LOGIN_FAILURES_PER_HOUR = env.int("LOGIN_FAILURES_PER_HOUR", default=20)
+# One address is stopped before it can lock an account for everybody.
+LOGIN_FAILURES_PER_HOUR = env.int("LOGIN_FAILURES_PER_HOUR", default=100)
+LOGIN_FAILURES_PER_ADDRESS = env.int("LOGIN_FAILURES_PER_ADDRESS", default=60)
 SESSION_COOKIE_AGE = env.int("SESSION_IDLE_MINUTES", default=30) * 60
 
 CSRF_FAILURE_VIEW = "hematovision.views.csrf_failure"
@@ -141,7 +144,8 @@ SECURE_HSTS_SECONDS = env.int("HSTS_SECONDS", default=31_536_000) if HTTPS else 
 SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
 SECURE_HSTS_PRELOAD = HTTPS
 SECURE_REDIRECT_EXEMPT = [r"^healthz$"]
-if env.bool("HEMATOVISION_BEHIND_PROXY", default=False):
+BEHIND_PROXY = env.bool("HEMATOVISION_BEHIND_PROXY", default=False)
+if BEHIND_PROXY:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"
@@ -208,6 +212,7 @@ if CELERY_BROKER_URL.startswith("filesystem://"):
 else:
     CELERY_BROKER_TRANSPORT_OPTIONS = {
         "visibility_timeout": 3600,
+        "max_retries": 0,  # a hint that cannot be sent must not hold a web thread
         "socket_timeout": 10,
         "socket_connect_timeout": 5,
     }
@@ -226,6 +231,7 @@ CELERY_WORKER_SEND_TASK_EVENTS = False
 CELERY_WORKER_ENABLE_REMOTE_CONTROL = False  # gossip and remote control cost polls, unused here
 CELERY_TASK_PUBLISH_RETRY = False  # a lost hint is the reaper's business; a person must not wait
 CELERY_BEAT_SCHEDULE = {
+    "care": {"task": "hematovision.tasks.care", "schedule": 24 * 3600},
     "reap": {
         "task": "analyses.tasks.reap",
         "schedule": REAPER_SECONDS,

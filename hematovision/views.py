@@ -10,11 +10,11 @@ from django.shortcuts import redirect, render
 from django.template.loader import render_to_string
 from django.views.decorators.http import require_GET
 
-from accounts import audit
 from accounts.access import AuthenticatedRequest, public, signed_in
 from accounts.permissions import Role
 from accounts.selectors import people_for
 from analyses import selectors as analyses
+from analyses import viewing
 from inference.cells import NOT_RECOGNISED, cell_class, in_order
 from inference.selectors import active_model_version
 
@@ -42,11 +42,14 @@ def home(request: AuthenticatedRequest) -> HttpResponse:
     if person.role == Role.TECHNICIAN:
         return redirect("analyses:upload")
     samples = analyses.with_state(analyses.samples_for(person))
-    recent = list(samples.select_related("site", "created_by", "patient")[:RECENT_SAMPLES])
-    audit.record(
-        audit.Action.SAMPLES_LISTED, actor=person, samples=[sample.pk for sample in recent]
-    )
+    samples = samples.select_related("site", "created_by", "patient")
+    attention = []
+    if person.role == Role.DOCTOR:
+        attention = list(analyses.samples_to_look_at(samples)[:RECENT_SAMPLES])
+    recent = list(samples.exclude(pk__in=[s.pk for s in attention])[:RECENT_SAMPLES])
+    viewing.record_list(request, [*attention, *recent])
     context: dict[str, Any] = {
+        "attention": analyses.with_counts(attention),
         "recent": analyses.with_counts(recent),
         "model": active_model_version(),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,8 @@ from django.conf import settings
 
 from inference.ml.bundle import BundleError, load_bundle
 from inference.selectors import bundle_folder
+
+logger = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from inference.ml.engine import Engine
@@ -33,13 +36,17 @@ def _load(folder: str, sha256: str) -> Engine:
     from inference.ml.engine import Engine
     from inference.ml.finder import Box
 
-    bundle = load_bundle(Path(folder))
-    if bundle.sha256 != sha256:
+    try:
+        bundle = load_bundle(Path(folder))
+        if bundle.sha256 != sha256:
+            raise BundleError("The bundle is not the one that was registered.")
+        engine = Engine(bundle, threads=settings.ENGINE_THREADS)
+    except BundleError as error:
+        logger.exception("The model in %s cannot be used.", folder)
         raise BundleError(
-            f"The model {bundle.version} in {folder} is not the one that was registered. "
-            "Restore the folder from a backup."
-        )
-    engine = Engine(bundle, threads=settings.ENGINE_THREADS)
+            f"The files of the model {Path(folder).name} are missing or damaged on the server. "
+            "An admin can bring them back with “manage.py bootstrap” or from a backup."
+        ) from error
     # The first calls are slow (OpenCV's and XNNPACK's own start): not on a person's time.
     blank = np.full((240, 320, 3), 230, np.uint8)
     engine.classify(blank)

@@ -28,7 +28,8 @@ def bundle_register(*, folder: Path, by: User | None) -> ModelVersion:
     models_folder = Path(settings.MEDIA_ROOT) / "models"
     models_folder.mkdir(parents=True, exist_ok=True)
     target = models_folder / bundle.version
-    if not target.exists():
+    if not _is_whole(target):
+        shutil.rmtree(target, ignore_errors=True)
         with tempfile.TemporaryDirectory(dir=models_folder, prefix=".incoming-") as temporary:
             copy = Path(temporary) / "bundle"
             shutil.copytree(folder, copy)
@@ -50,6 +51,14 @@ def bundle_register(*, folder: Path, by: User | None) -> ModelVersion:
             f"Another bundle is registered as {version}: give the new one a version of its own."
         )
     return version
+
+
+def _is_whole(folder: Path) -> bool:
+    try:
+        load_bundle(folder)
+    except BundleError:
+        return False
+    return True
 
 
 @transaction.atomic

@@ -7,17 +7,22 @@ and pixels. Everything else is refused with a sentence for the person who sent i
 from __future__ import annotations
 
 import hashlib
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from io import BytesIO
+from threading import BoundedSemaphore
 from typing import TYPE_CHECKING
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import numpy as np
     from numpy.typing import NDArray
 
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP")
+LARGE_PIXELS = 8_000_000
 MINIMUM_SIDE = 32  # pixels: smaller than any cell at any magnification in use
 
 # The gate's own limit on pixels is checked before decoding and explains itself; Pillow's would
@@ -36,6 +41,9 @@ _KNOWN_STRANGERS = {
     b"<!DOCTYPE": "a web page",
     b"<html": "a web page",
 }
+
+
+_one_at_a_time = BoundedSemaphore(1)
 
 
 class GateError(ValueError):
@@ -79,28 +87,53 @@ def inspect(data: bytes, *, max_bytes: int, max_pixels: int) -> Inspected:
             )
         _refuse_mode(image)
         _refuse_several_frames(image)
-        _load(image)
-        if image.getexif().get(0x0112, 1) in (5, 6, 7, 8):  # EXIF orientation: lying on its side
+        with large_ones_alone(width * height):
+            _load(image)
+            orientation = image.getexif().get(0x0112, 1)
+            image.close()
+        if orientation in (5, 6, 7, 8):  # EXIF: lying on its side
             width, height = height, width
         kind = "JPEG" if image.format == "MPO" else str(image.format)
     return Inspected(hashlib.sha256(data).hexdigest(), kind, width, height, len(data))
 
 
-def open_upright(data: bytes) -> Image.Image:
+def open_upright(data: bytes, *, side: int | None = None) -> Image.Image:
     """Decode a picture to 8-bit RGB, upright by its EXIF orientation, transparency on white.
+
+    With ``side`` it is reduced so that no side is longer, and as early as can be: a large picture
+    then costs a fraction of its memory.
 
     Raises:
         GateError: the bytes cannot be decoded.
     """
     with _open(data) as image:
         _refuse_mode(image)
+        if side is not None:
+            image.draft("RGB", (side, side))  # JPEG decodes at a half, a quarter or an eighth
         _load(image)
-        upright = ImageOps.exif_transpose(image)
-    if upright.has_transparency_data:
-        layered = upright.convert("RGBA")
-        white = Image.new("RGBA", layered.size, "white")
-        return Image.alpha_composite(white, layered).convert("RGB")
-    return upright.convert("RGB")
+        ImageOps.exif_transpose(image, in_place=True)
+        if side is not None and image.mode not in ("P", "1"):
+            image.thumbnail((side, side))
+        upright = _on_white(image)
+    if side is not None:
+        upright.thumbnail((side, side))
+    return upright
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    if not image.has_transparency_data:
+        return image if image.mode == "RGB" else image.convert("RGB")
+    layered = image.convert("RGBA")
+    white = Image.new("RGB", layered.size, "white")
+    white.paste(layered, mask=layered.getchannel("A"))
+    return white
+
+
+@contextmanager
+def large_ones_alone(pixels: int) -> Iterator[None]:
+    """Let one large picture at a time be decoded in this process, to bound its memory."""
+    with _one_at_a_time if pixels > LARGE_PIXELS else nullcontext():
+        yield
 
 
 def decode(data: bytes) -> NDArray[np.uint8]:

@@ -7,6 +7,7 @@ whole of it or nothing, and two writers of the same bytes end with one file.
 import hashlib
 import os
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -55,6 +56,20 @@ def derived(sha256: str, name: str, make: Callable[[], bytes]) -> bytes:
         data = make()
         _write_and_rename(path, data, durable=False)
         return data
+
+
+def remove_broken_uploads(*, older_than: float = 24 * 3600) -> int:
+    """Remove temporary files that a killed process left behind; return their number.
+
+    ``older_than`` is in seconds: what is younger may still be in use.
+    """
+    root = Path(settings.MEDIA_ROOT)
+    leftovers = [*root.glob("incoming/*"), *root.glob("*/**/.incoming-*")]
+    limit = time.time() - older_than
+    old = [path for path in leftovers if path.is_file() and path.stat().st_mtime < limit]
+    for path in old:
+        path.unlink(missing_ok=True)
+    return len(old)
 
 
 def _path(sha256: str) -> Path:

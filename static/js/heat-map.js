@@ -13,7 +13,9 @@ document.addEventListener("click", async (event) => {
   const message = link.parentElement.querySelector("[role=status]");
   message.textContent = "Looking…";
   const response = await fetch(link.href).catch(() => null);
-  if (response && response.ok) {
+  if (response && response.redirected) {
+    message.textContent = "Your session has ended. Log in again.";
+  } else if (response && response.ok) {
     picture.src = URL.createObjectURL(await response.blob());
     link.setAttribute("aria-pressed", "true");
     message.textContent = "";

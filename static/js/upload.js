@@ -11,11 +11,15 @@ const results = document.getElementById("upload-results");
 const template = document.getElementById("file-template");
 const maxBytes = Number(form.dataset.maxMb) * 1024 * 1024;
 const AT_ONCE = 2;
+const fields = form.querySelectorAll("input[type=text]");
 
 let chosen = []; // {file, item, state: "ready" | "sending" | "sent" | "refused"}
 let finished = false; // the list shows a batch that was sent; the next choice begins a new one
+let sending = false; // what is typed and chosen belongs to the batch that is on its way
+let shown = null; // the sample whose results are below
 
 function choose(files) {
+  if (sending) return;
   if (finished) startOver();
   for (const file of files) {
     const item = template.content.firstElementChild.cloneNode(true);
@@ -57,7 +61,11 @@ function startOver() {
 
 function update() {
   const ready = chosen.filter((entry) => entry.state === "ready").length;
-  send.disabled = ready === 0;
+  const tooMany = ready > Number(form.dataset.maxFiles);
+  send.disabled = sending || ready === 0 || tooMany;
+  input.disabled = clear.disabled = sending;
+  for (const field of fields) field.readOnly = sending;
+  if (tooMany) summary.textContent = `At most ${form.dataset.maxFiles} at once: remove some.`;
   send.textContent = ready === 0 ? "Analyse" : `Analyse ${ready} ${ready === 1 ? "image" : "images"}`;
   clear.hidden = chosen.length === 0;
 }
@@ -77,10 +85,13 @@ function say(entry, outcome, sentence) {
   entry.item.querySelector("progress").hidden = true;
 }
 
-function post(entry) {
-  const data = new FormData(form);
-  data.delete("images");
-  data.append("images", entry.file, entry.file.name);
+function post(entry, values) {
+  const data = new FormData();
+  for (const [name, value] of values) data.append(name, value);
+  // Logging in again in another tab has changed the token, and this page can go on with the new.
+  const token = document.cookie.match(/(?:^|; )csrftoken=([^;]+)/);
+  if (token) data.set("csrfmiddlewaretoken", token[1]);
+  data.set("images", entry.file, entry.file.name);
   const bar = entry.item.querySelector("progress");
   bar.hidden = false;
   entry.item.querySelector("[data-remove]").hidden = true;
@@ -99,58 +110,90 @@ function post(entry) {
   });
 }
 
-async function sendOne(entry) {
+// Returns what stops the whole batch ("error"), or the sample that took the file.
+async function sendOne(entry, values) {
   if (entry.file.size > maxBytes) {
     entry.state = "refused";
     say(entry, "refused", `Larger than ${form.dataset.maxMb} MB. Save it as JPEG, or crop it.`);
-    return null;
+    return {};
   }
-  const answer = await post(entry);
+  // A folder that was dropped looks like a file until it is read.
+  const readable = await entry.file.slice(0, 1).arrayBuffer().then(() => true, () => false);
+  if (!readable) {
+    entry.state = "refused";
+    say(entry, "refused", "This cannot be read: a folder, or a file that has gone since.");
+    return {};
+  }
+  const answer = await post(entry, values);
   const file = answer.files && answer.files[0];
   if (!file) {
     entry.state = "ready"; // nothing is lost: it can be sent again
     entry.item.querySelector("[data-remove]").hidden = false;
-    say(entry, "refused", answer.error || "The server could not take it. Try again.");
-    return null;
+    entry.item.querySelector("progress").hidden = true;
+    return { error: answer.error || "The server could not take it." };
   }
   entry.state = file.outcome === "refused" ? "refused" : "sent";
   say(entry, file.outcome, [file.sentence, file.warning].filter(Boolean).join(" "));
-  return answer.sample;
+  return { sample: answer.sample };
 }
 
 form.addEventListener("submit", async (event) => {
   event.preventDefault();
+  const values = [...new FormData(form)].filter(([name]) => name !== "images");
   const waiting = chosen.filter((entry) => entry.state === "ready");
-  const count = waiting.length;
-  send.disabled = clear.disabled = true;
-  summary.textContent = `Sending ${count} ${count === 1 ? "image" : "images"}…`;
+  if (sending || waiting.length === 0) return;
+  summary.textContent = `Sending ${waiting.length} ${waiting.length === 1 ? "image" : "images"}…`;
+  sending = true;
+  update();
   let sample = null;
+  let error = "";
   const lane = async () => {
-    while (waiting.length > 0) {
-      sample = (await sendOne(waiting.shift())) || sample;
+    while (waiting.length > 0 && !error) {
+      const entry = waiting.shift();
+      if (!chosen.includes(entry)) continue; // removed meanwhile
+      const answer = await sendOne(entry, values);
+      error = answer.error || error;
+      sample = answer.sample || sample;
       // The results poll while something is pending; when all was done already, ask anew.
-      if (sample && !results.querySelector("[hx-get]")) show(sample);
+      if (sample && (shown !== sample.id || !results.querySelector("[hx-get]"))) show(sample);
     }
   };
   await Promise.all(Array.from({ length: AT_ONCE }, lane));
-  clear.disabled = false;
-  const left = chosen.filter((entry) => entry.state === "ready").length;
-  const sent = chosen.filter((entry) => entry.state === "sent").length;
-  const refused = chosen.filter((entry) => entry.state === "refused").length;
-  summary.textContent = `${sent} received` + (refused ? `, ${refused} refused` : "") +
-    (left ? `, ${left} not sent: press the button to try again` : ". Ready for the next batch.");
-  if (left === 0) nextBatch();
+  if (sample) show(sample);
+  sending = false;
+  summarise(error, sample);
   update();
 });
+
+function summarise(error, sample) {
+  const count = (state) => chosen.filter((entry) => entry.state === state).length;
+  const [sent, refused, left] = ["sent", "refused", "ready"].map(count);
+  const parts = [`${sent} received`];
+  if (refused) parts.push(`${refused} refused`);
+  if (left) parts.push(`${left} not sent`);
+  summary.textContent = `${parts.join(", ")}. `;
+  if (left) {
+    summary.append(`${error} Press the button to send the rest.`);
+  } else if (sent === 0) {
+    summary.append("Choose other files; what you typed stays.");
+    finished = true;
+  } else {
+    nextBatch();
+    summary.append("Ready for the next batch. ");
+    if (refused && sample) {
+      const link = document.createElement("a");
+      link.href = `${sample.url}`;
+      link.textContent = `Open ${sample.accession_number} to add corrected files`;
+      summary.append(link);
+    }
+  }
+}
 
 // The results of this batch stay below; the form is for the next one.
 function nextBatch() {
   finished = true;
   form.elements.batch.value = crypto.randomUUID ? crypto.randomUUID() : uuid();
-  if (!form.elements.sample.value) {
-    form.elements.accession_number.value = "";
-    form.elements.patient_identifier.value = "";
-  }
+  for (const field of fields) field.value = "";
 }
 
 // crypto.randomUUID needs HTTPS or localhost; a laboratory's test host may have neither.
@@ -164,6 +207,7 @@ function uuid() {
 }
 
 function show(sample) {
+  shown = sample.id;
   results.hidden = false;
   htmx.ajax("GET", sample.results_url, { target: results, swap: "innerHTML" });
 }
@@ -190,5 +234,8 @@ drop.addEventListener("drop", (event) => {
 for (const name of ["dragover", "drop"]) {
   window.addEventListener(name, (event) => event.preventDefault());
 }
+window.addEventListener("beforeunload", (event) => {
+  if (sending) event.preventDefault();
+});
 input.required = false; // the list counts, not the input, which is emptied after each choice
 update();

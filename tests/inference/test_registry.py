@@ -87,8 +87,16 @@ def test_the_engine_is_loaded_once_and_follows_the_version() -> None:
     engine = engines.engine_for(version)
     assert engines.engine_for(version) is engine
     version.sha256 = "0" * 64
-    with pytest.raises(BundleError, match="not the one that was registered"):
+    with pytest.raises(BundleError, match="missing or damaged on the server"):
         engines.engine_for(version)
+
+
+def test_registering_again_mends_a_damaged_copy(folder: Path) -> None:
+    version = bundle_register(folder=folder, by=None)
+    (bundle_folder(version) / "model.tflite").write_bytes(b"something else")
+    bundle_register(folder=folder, by=None)
+    model_activate(model_version=version, by=None)
+    assert active_model_version() == version
 
 
 SERVING = """
