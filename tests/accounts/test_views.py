@@ -9,6 +9,7 @@ from pytest_django import DjangoAssertNumQueries, Settings
 
 from accounts.models import AuditEvent, User
 from accounts.permissions import Role
+from accounts.services import password_reset_by_admin
 from tests.factories import PASSWORD, SiteFactory, UserFactory
 
 pytestmark = pytest.mark.django_db
@@ -174,3 +175,49 @@ def test_pages_carry_a_strict_policy(client: Client) -> None:
     policy = client.get(LOGIN)["Content-Security-Policy"]
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
+
+
+def test_failures_count_at_the_account_under_both_names(client: Client, settings: Settings) -> None:
+    settings.LOGIN_FAILURES_PER_HOUR = 4
+    UserFactory.create(username="eva")
+    for name in ("eva", "EVA", "eva@example.org", "eva@example.org"):
+        assert log_in(client, name, "guess-guess-guess") == 200
+    assert log_in(client, "eva") == 429
+    assert log_in(client, "eva@example.org") == 429
+
+
+def test_a_new_password_opens_a_locked_account(client: Client, settings: Settings) -> None:
+    settings.LOGIN_FAILURES_PER_HOUR = 1
+    person = UserFactory.create(username="eva")
+    log_in(client, "eva", "guess-guess-guess")
+    assert log_in(client, "eva") == 429
+    password = password_reset_by_admin(person=person, by=UserFactory.create(role=Role.ADMIN))
+    assert log_in(client, "eva", password) == 302
+
+
+def test_one_address_cannot_try_many_accounts(client: Client, settings: Settings) -> None:
+    settings.LOGIN_FAILURES_PER_ADDRESS = 3
+    for number in range(3):
+        assert log_in(client, f"nobody{number}") == 200
+    UserFactory.create(username="eva")
+    assert log_in(client, "eva") == 429
+    events = AuditEvent.objects.count()
+    assert log_in(client, "nobody9") == 429
+    assert AuditEvent.objects.count() == events  # and fills no table
+    elsewhere = Client(REMOTE_ADDR="192.0.2.7")
+    assert log_in(elsewhere, "eva") == 302
+
+
+@pytest.mark.parametrize(
+    ("behind_proxy", "expected"), [(True, "198.51.100.9"), (False, "127.0.0.1")]
+)
+def test_the_address_behind_a_proxy(
+    client: Client, settings: Settings, behind_proxy: bool, expected: str
+) -> None:
+    settings.BEHIND_PROXY = behind_proxy
+    client.post(
+        LOGIN,
+        {"username": "x", "password": "y"},
+        headers={"X-Forwarded-For": "6.6.6.6, 198.51.100.9"},
+    )
+    assert AuditEvent.objects.get().address == expected

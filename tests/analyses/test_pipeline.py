@@ -14,7 +14,8 @@ from pytest_django import Settings
 from accounts.models import AuditEvent, Site, User
 from analyses import pipeline, reading
 from analyses.models import Analysis, Cell, Prediction
-from analyses.services import NewSample, images_upload
+from analyses.selectors import progress_of, queue_state
+from analyses.services import NewSample, analysis_retry, images_upload
 from hematovision.files import store
 from inference.ml.bundle import BundleError
 from inference.ml.engine import CellPrediction, PictureResult
@@ -336,3 +337,33 @@ def test_whatever_happens_each_image_ends_once(settings: Settings, steps: list[s
             reading.complete(analysis, result("neutrophil"))
     assert Analysis.objects.filter(status=Status.DONE).count() == len(rows)
     assert Prediction.objects.count() == Cell.objects.count() == len(rows)
+
+
+def test_a_frozen_worker_does_not_wake_up_into_a_retry(
+    technician: User, settings: Settings
+) -> None:
+    """Attempts count anew after a retry; the token of the claim does not come again."""
+    settings.ANALYSIS_MAX_ATTEMPTS = 1
+    AnalysisFactory.create()
+    frozen = claim_one()
+    Analysis.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=1))
+    pipeline.reap()
+    analysis_retry(analysis=Analysis.objects.get(), by=technician)
+    second = claim_one()
+    assert second.attempt == frozen.attempt
+    assert not reading.complete(frozen, result("basophil"))
+    assert reading.complete(second, result("neutrophil"))
+
+
+def test_a_long_queue_behind_a_busy_worker_is_not_stale() -> None:
+    long_ago = timezone.now() - timedelta(minutes=5)
+    waiting = AnalysisFactory.create(due_at=long_ago)
+    sample = waiting.sample_image.sample
+    assert progress_of(sample).stale
+    assert queue_state().stale
+    busy = AnalysisFactory.create(status=Status.RUNNING)
+    Analysis.objects.filter(pk=busy.pk).update(
+        lease_expires_at=timezone.now() + timedelta(seconds=60)
+    )
+    assert not progress_of(sample).stale
+    assert not queue_state().stale

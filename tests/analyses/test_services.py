@@ -214,7 +214,29 @@ def test_retry_gives_a_failed_analysis_fresh_attempts(technician: User) -> None:
         analysis_retry(analysis=failed, by=technician)
 
 
-@pytest.mark.parametrize("form", ["X", "{number}", "{date:%d}", "{nmbr}", "{number:q}"])
+@pytest.mark.parametrize(
+    "form",
+    [
+        "X",
+        "{number}",
+        "{date:%d}",
+        "{nmbr}",
+        "{number:q}",
+        "HV#{date}:{number}",
+        "{date.no}{number}",
+    ],
+)
 def test_an_accession_format_that_cannot_number_is_an_error(settings: Settings, form: str) -> None:
     settings.ACCESSION_FORMAT = form
     assert "analyses.E001" in {message.id for message in run_checks()}
+
+
+@pytest.mark.parametrize("other", [{"patient_identifier": "P-2"}, {"accession_number": "A-2"}])
+def test_a_batch_never_goes_to_another_patient(
+    site: Site, technician: User, other: dict[str, str]
+) -> None:
+    told = {"accession_number": "A-1", "patient_identifier": "P-1", "batch": uuid4()}
+    sample_create(new=NewSample(site=site, **told), by=technician)  # type: ignore[arg-type]
+    with pytest.raises(ValidationError, match="begun for another sample"):
+        sample_create(new=NewSample(site=site, **(told | other)), by=technician)  # type: ignore[arg-type]
+    assert Sample.objects.count() == 1

@@ -413,3 +413,99 @@ def test_home_by_role(client: Client, site: Site, technician: User) -> None:
     for role, word in ((Role.DOCTOR, b"Newest samples"), (Role.ADMIN, b"Queue")):
         client.force_login(UserFactory.create(role=role, sites=[site]))
         assert word in client.get("/home/").content
+
+
+# --- What a review found once ----------------------------------------------------------------
+def test_a_doctor_of_two_sites_adds_images_to_a_sample(client: Client, model: ModelVersion) -> None:
+    sites = SiteFactory.create_batch(2)
+    client.force_login(UserFactory.create(role=Role.DOCTOR, sites=sites))
+    sample = SampleFactory.create(site=sites[1])
+    page = client.get(f"/upload/?sample={sample.pk}").content.decode()
+    batch = re.search(r'name="batch" value="([^"]+)"', page)
+    assert batch
+    fields = {"batch": batch[1], "sample": sample.pk, "images": [file("a.png", picture())]}
+    response = client.post("/upload/", fields, headers={"Accept": "application/json"})
+    assert response.status_code == 200
+    assert sample.images.count() == 1
+    del fields["sample"]
+    response = client.post("/upload/", fields | {"images": [file("b.png", picture(seed=1))]})
+    assert b"Choose the site" in response.content
+
+
+def test_a_synthetic_example_takes_no_real_images(web: Client, site: Site) -> None:
+    sample = SampleFactory.create(site=site, is_synthetic=True)
+    assert web.get(f"/upload/?sample={sample.pk}").status_code == 404
+    assert post(web, file("a.png", picture()), sample=sample.pk).status_code == 422
+    assert b"Add images" not in web.get(f"/samples/{sample.pk}/").content
+
+
+@pytest.mark.parametrize("pk", ["²", "x", "-1", "99999"])
+def test_odd_sample_numbers_are_not_found(web: Client, pk: str) -> None:
+    assert web.get("/upload/", {"sample": pk}).status_code == 404
+
+
+def test_nul_characters_break_nothing(web: Client, site: Site) -> None:
+    assert web.get("/samples/?x=%00&q=%00").status_code == 200
+    assert (
+        Client().post("/accounts/login/", {"username": "e\0", "password": "x"}).status_code == 200
+    )
+
+
+def test_a_picture_without_its_page_leaves_the_event(
+    web: Client, site: Site, technician: User, model: ModelVersion
+) -> None:
+    first, second = (analysed_sample(site, technician, model) for _ in range(2))
+    web.get("/samples/")
+    views = AuditEvent.objects.filter(action="sample_viewed")
+    web.get(f"/images/{first.images.get().pk}/thumbnail/")  # the list has shown it
+    assert views.count() == 0
+    web.get(f"/images/{first.images.get().pk}/view/")
+    web.get(f"/images/{first.images.get().pk}/view/")
+    web.get(f"/cells/{second.images.get().cells.get(position=0).pk}/crop/")
+    assert sorted(view.object_id for view in views) == sorted([str(first.pk), str(second.pk)])
+
+
+def test_polls_do_not_keep_a_session_alive(
+    web: Client, site: Site, technician: User, model: ModelVersion
+) -> None:
+    sample = analysed_sample(site, technician, model)
+    web.get(f"/samples/{sample.pk}/")
+    session = web.session
+    session["seen"] = 1
+    session.save()
+    web.get(f"/samples/{sample.pk}/results/?token=x")
+    assert web.session["seen"] == 1
+    web.get("/samples/")
+    assert web.session["seen"] > 1
+
+
+def test_the_pager_of_live_results_leads_to_the_sample(
+    web: Client, site: Site, technician: User, model: ModelVersion
+) -> None:
+    sample = analysed_sample(site, technician, model, images=21, cells=0)
+    part = web.get(f"/samples/{sample.pk}/results/?token=old").content.decode()
+    assert f'href="/samples/{sample.pk}/?page=2"' in part
+
+
+def test_an_invalid_filter_finds_nothing(
+    web: Client, site: Site, technician: User, model: ModelVersion
+) -> None:
+    analysed_sample(site, technician, model)
+    assert listed(web, "?since=garbage") == []
+
+
+def test_doctors_see_first_what_needs_them(
+    client: Client, site: Site, technician: User, model: ModelVersion
+) -> None:
+    uncertain, calm = (analysed_sample(site, technician, model, cells=1) for _ in range(2))
+    uncertain.images.get().cells.get().predictions.update(flags=["uncertain"])
+    client.force_login(UserFactory.create(role=Role.DOCTOR, sites=[site]))
+    page = client.get("/home/").content.decode()
+    names = re.findall(r'sample-row-name"[^>]*>([^<]+)<', page)
+    assert names == [str(uncertain), str(calm)]
+    assert "1 uncertain" in page
+
+
+def test_a_form_sent_after_the_session_leads_home_after_log_in(client: Client) -> None:
+    response = client.post("/example/")
+    assert response.headers["Location"] == "/accounts/login/?next=/home/"

@@ -1,10 +1,11 @@
 """The main job in a real browser, against the running system: three roles, one sample."""
 
 import re
+import time
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.factories import smear
 from tests.system import RunningSystem
@@ -181,3 +182,55 @@ def test_the_keyboard_is_enough(page: Page, live_system: RunningSystem) -> None:
     page.keyboard.press("Tab")
     outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
     assert outline == "solid"
+
+
+def test_what_is_chosen_while_sending_goes_nowhere_else(
+    page: Page, live_system: RunningSystem, pictures: list[Path]
+) -> None:
+    """A batch under way belongs to one patient, whatever is typed or chosen meanwhile."""
+
+    def slowly(route: Route) -> None:
+        if route.request.method == "POST":
+            time.sleep(0.5)
+        route.continue_()
+
+    log_in(page, live_system, "technician")
+    page.route("**/upload/", slowly)
+    page.get_by_label("Accession number").fill("P1-SAMPLE")
+    page.get_by_label("Patient identifier").fill("P-1")
+    files = page.get_by_label("Drop images here, or choose them")
+    files.set_input_files(pictures[:2])
+    page.get_by_role("button", name="Analyse 2 images").click()
+    expect(files).to_be_disabled()
+    assert page.get_by_label("Patient identifier").get_attribute("readonly") is not None
+    expect(page.locator("#upload-summary")).to_contain_text("2 received")
+    expect(page.get_by_label("Patient identifier")).to_have_value("")
+    expect(page.locator("#upload-results article")).to_have_count(2)
+
+    # A batch that is refused whole keeps what was typed, for the corrected file.
+    page.get_by_label("Patient identifier").fill("P-2")
+    files.set_input_files(pictures[2:])
+    page.get_by_role("button", name="Analyse 1 image").click()
+    expect(page.locator("#upload-summary")).to_contain_text("0 received, 1 refused")
+    expect(page.get_by_label("Patient identifier")).to_have_value("P-2")
+
+    # The next batch is another sample's, and its results take the place of the first one's.
+    files.set_input_files(pictures[:1])
+    page.get_by_role("button", name="Analyse 1 image").click()
+    expect(page.locator("#upload-results article")).to_have_count(1)
+    expect(page.locator("#upload-results")).not_to_contain_text("Cells in P1-SAMPLE")
+    expect(page.locator("#upload-results")).to_contain_text("Cells in HV-")
+
+
+def test_a_log_in_elsewhere_lets_a_waiting_batch_go_on(
+    page: Page, live_system: RunningSystem, pictures: list[Path]
+) -> None:
+    log_in(page, live_system, "technician")
+    page.get_by_label("Drop images here, or choose them").set_input_files(pictures[:1])
+    page.context.clear_cookies(name="sessionid")
+    page.get_by_role("button", name="Analyse 1 image").click()
+    expect(page.locator("#upload-summary")).to_contain_text("Log in again")
+    other_tab = page.context.new_page()
+    log_in(other_tab, live_system, "technician")
+    page.get_by_role("button", name="Analyse 1 image").click()
+    expect(page.locator("#upload-summary")).to_contain_text("1 received")

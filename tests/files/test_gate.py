@@ -150,3 +150,17 @@ def test_whatever_comes_passes_or_is_refused_in_words(noise: bytes, kind: str, a
             assert str(refused).endswith(".")  # noqa: PT017  (either outcome is right)
         else:
             assert decode(data).ndim == 3
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "P", "1"])
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "JPEG"])
+def test_reduced_pictures_look_like_the_whole(mode: str, kind: str) -> None:
+    if kind == "JPEG" and mode not in ("RGB", "L"):
+        return  # JPEG has no such pictures
+    image = Image.new("L", (400, 200), 255)
+    image.paste(0, (0, 0, 200, 200))  # the left half is black
+    data = encoded(image.convert(mode), kind)
+    small = open_upright(data, side=100)
+    assert (small.size, small.mode) == ((100, 50), "RGB")
+    assert small.getpixel((10, 25)) == (0, 0, 0)
+    assert small.getpixel((90, 25)) == (255, 255, 255)

@@ -68,3 +68,16 @@ def test_derived_files_are_made_once_and_again_when_gone(files_folder: Path) -> 
     next(files_folder.glob("derived/*/*/thumbnail.jpg")).unlink()
     assert store.derived(sha256, "thumbnail.jpg", make) == b"thumbnail"
     assert len(made) == 2
+
+
+def test_what_broke_off_is_removed_and_nothing_else(files_folder: Path) -> None:
+    sha256 = store.write(b"some bytes")
+    left = [
+        files_folder / "incoming" / "tmp123.upload",
+        files_folder / "sha256" / sha256[:2] / sha256[2:4] / ".incoming-abc",
+    ]
+    for path in left:
+        path.write_bytes(b"half of")
+    assert store.remove_broken_uploads() == 0  # it may still be arriving
+    assert store.remove_broken_uploads(older_than=-1) == 2
+    assert store.read(sha256) == b"some bytes"
