@@ -36,11 +36,9 @@ format: install-dev  ## Format Python and templates
 train: install  ## Train a model; ARGS="--data FOLDER ... --weights FILE"
 	$(BIN)/python manage.py train $(ARGS)
 
-bench: install  ## Measure the running system, and the engine on PICTURE=FILE
-	$(BIN)/python -m bench.pipeline $(ARGS)
-ifdef PICTURE
-	$(BIN)/python -m bench.engine inference/bundles/default $(PICTURE)
-endif
+bench: install  ## Measure the engine beside its peers, and the running system
+	$(BIN)/python -m bench.engine
+	$(BIN)/python -m bench.pipeline
 
 install:
 	@$(PYTHON) scripts/setup.py requirements.txt

@@ -1,6 +1,7 @@
 """How fast the network answers, beside Keras, and a whole picture from file to answer.
 
-    python -m bench.engine inference/bundles/default picture.jpg
+    python -m bench.engine                         on the shipped model and a synthetic smear
+    python -m bench.engine --picture picture.jpg --bundle FOLDER
 
 Needs TensorFlow (for the peers only). Every figure is a median in one process.
 """
@@ -11,11 +12,13 @@ import argparse
 import time
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import cv2
 import keras
 import numpy as np
 import tensorflow as tf
+from PIL import Image
 
 from inference.ml.bundle import load_bundle
 from inference.ml.data import read_image
@@ -23,6 +26,7 @@ from inference.ml.engine import Engine
 from inference.ml.explain import heat_map
 from inference.ml.finder import find_cells
 from inference.ml.preprocess import crop_cell, prepare, to_network
+from inference.ml.smear import make_smear
 
 
 def median_ms(call: Callable[[], object], repeats: int) -> float:
@@ -39,19 +43,32 @@ def median_ms(call: Callable[[], object], repeats: int) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
-    parser.add_argument("bundle", type=Path)
-    parser.add_argument("picture", type=Path)
+    parser.add_argument("--bundle", type=Path, default=Path("inference/bundles/default"))
+    parser.add_argument("--picture", type=Path, help="default: a synthetic smear of 320x240")
     parser.add_argument("--repeats", type=int, default=100)
     options = parser.parse_args()
     cv2.setNumThreads(1)
+    with TemporaryDirectory() as folder:
+        measure(options.bundle, options.picture or synthetic_smear(folder), options.repeats)
 
-    bundle = load_bundle(options.bundle)
+
+def synthetic_smear(folder: str) -> Path:
+    path = Path(folder) / "synthetic-smear.jpg"
+    smear = make_smear(1, width=320, height=240, white_cells=1, scale=1.4)
+    Image.fromarray(smear.image).save(path, quality=90)
+    return path
+
+
+def measure(folder: Path, picture: Path, repeats: int) -> None:
+    """Print the table for one bundle and one picture."""
+
+    bundle = load_bundle(folder)
     parameters = bundle.card.preprocessing
     one, two = (Engine(bundle, threads=threads) for threads in (1, 2))
-    image = read_image(options.picture)
+    image = read_image(picture)
     cells = find_cells(image)
     if not cells:
-        parser.error(f"No white cell is found in {options.picture}.")
+        raise SystemExit(f"No white cell is found in {picture}.")
     prepared = prepare(image, parameters)
     crop = crop_cell(prepared, cells[0].box, parameters)[None]
 
@@ -66,18 +83,18 @@ def main() -> None:
         ("LiteRT, 2 threads, one crop", lambda: two.run(crop)),
         ("tf.function, one crop (peer)", lambda: traced(tensor).numpy()),
         ("keras.predict, one crop (peer)", lambda: model.predict(inputs, verbose=0)),
-        ("read and decode the picture", lambda: read_image(options.picture)),
+        ("read and decode the picture", lambda: read_image(picture)),
         ("find the cells", lambda: find_cells(image)),
         (
             "white-balance and crop",
             lambda: crop_cell(prepare(image, parameters), cells[0].box, parameters),
         ),
-        ("file to answer, 1 thread", lambda: one.classify(read_image(options.picture))),
+        ("file to answer, 1 thread", lambda: one.classify(read_image(picture))),
         ("heat map, 1 thread", lambda: heat_map(one, crop[0], 0)),
     ]
-    print(f"{bundle.version}; {options.picture.name}, {width}x{height}, {len(cells)} cell(s)")
+    print(f"{bundle.version}; {picture.name}, {width}x{height}, {len(cells)} cell(s)")
     for name, call in rows:
-        print(f"{name:32} {median_ms(call, options.repeats):8.2f} ms")
+        print(f"{name:32} {median_ms(call, repeats):8.2f} ms")
 
 
 if __name__ == "__main__":

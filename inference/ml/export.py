@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 from tensorflow.python.framework.convert_to_constants import (
     convert_variables_to_constants_v2,
@@ -60,7 +61,7 @@ def to_tflite(model: keras.Model) -> tuple[bytes, dict[str, str]]:
     frozen = convert_variables_to_constants_v2(concrete)
     content = tf.lite.TFLiteConverter.from_concrete_functions([frozen], model).convert()
 
-    interpreter = tf.lite.Interpreter(model_content=content)
+    interpreter = Interpreter(model_content=content)
     by_rank = {len(one["shape"]): one["name"] for one in interpreter.get_output_details()}
     return content, {"logits": by_rank[2], "features": by_rank[4]}
 

@@ -265,10 +265,10 @@ def _training_card(settings: Settings, history: list[dict[str, float]]) -> dict[
     told = {
         name: [str(one) for one in value] if isinstance(value, tuple) else value
         for name, value in asdict(settings).items()
+        if name != "out"  # where this machine keeps the bundle is nobody else's business
     }
     return {
         **told,
-        "out": str(settings.out),
         "history": history,
         "code_version": _code_version(),
         "libraries": {
