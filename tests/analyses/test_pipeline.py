@@ -332,6 +332,7 @@ def test_whatever_happens_each_image_ends_once(settings: Settings, steps: list[s
             case "stale" if stale:
                 reading.complete(stale.pop(), result("basophil"))
     pipeline.release(worker="w")
+    Analysis.objects.update(due_at=timezone.now())  # time passes
     while claimed := pipeline.claim(worker="w"):
         for analysis in claimed:
             reading.complete(analysis, result("neutrophil"))
