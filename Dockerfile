@@ -6,7 +6,8 @@ ENV PATH=/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     HEMATOVISION_DATA_DIR=/data \
     HEMATOVISION_STATIC_DIR=/data/static \
-    HEMATOVISION_HOST=0.0.0.0
+    HEMATOVISION_HOST=0.0.0.0 \
+    MALLOC_TRIM_THRESHOLD_=131072
 RUN useradd --create-home --uid 1000 hematovision \
     && install --directory --owner hematovision /data
 WORKDIR /app

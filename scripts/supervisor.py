@@ -22,6 +22,9 @@ STABLE_SECONDS = 60.0  # after a life that long, the next pause is the shortest 
 STOP_SECONDS = 10.0  # to finish the work in hand; what is cut off, the reaper gives out again
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 TICK = 0.1
+# glibc gives memory back at once: else a process that has shown one picture of 50 megapixels keeps
+# 250 MB for good (measured: 353 MB of PSS, with this 110 MB).
+TRIM_BYTES = "131072"
 
 Say = Callable[[str, str], None]
 
@@ -150,7 +153,8 @@ class Supervisor:
 def environment() -> dict[str, str]:
     """The environment in which ``gunicorn`` and ``celery`` are those of this Python."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-    return {**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1"}
+    own = {"PATH": path, "PYTHONUNBUFFERED": "1"}
+    return {"MALLOC_TRIM_THRESHOLD_": TRIM_BYTES, **os.environ, **own}
 
 
 LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
