@@ -90,3 +90,22 @@ def test_a_killed_worker_loses_and_repeats_nothing(system: RunningSystem, tmp_pa
         assert count(system, what) == IMAGES, what
     assert count(system, "cells") == count(system, "predictions")
     assert count(system, "tried again") == in_hand
+
+
+UPLOAD_WITHOUT_HINT = """
+from analyses import pipeline
+pipeline.hint = lambda: None
+"""
+
+
+def test_beat_and_reaper_find_a_row_whose_hint_was_lost(tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    (folder / "lost.png").write_bytes(smear(1))
+    variables = {"REAPER_SECONDS": "1"}
+    processes = ("web", "worker", "beat")
+    with RunningSystem(tmp_path / "system", processes=processes, variables=variables) as system:
+        script = UPLOAD_WITHOUT_HINT + UPLOAD.format(folder=str(folder))
+        system.manage("shell", "-v0", "-c", script)
+        wait_until_done(system, 1)
+        assert count(system, "tried again") == 0
