@@ -150,12 +150,13 @@ def samples_with_class(samples: QuerySet[Sample], label: str) -> QuerySet[Sample
 
 
 def samples_to_look_at(samples: QuerySet[Sample]) -> QuerySet[Sample]:
-    """Those with a flagged cell (uncertain, cut by the border) or an image that failed."""
+    """Real ones with a flagged cell (uncertain, cut by the border) or an image that failed."""
     flagged = _current_predictions().filter(cell__sample_image__sample=OuterRef("pk"))
     failed = Analysis.objects.filter(
         sample_image__sample=OuterRef("pk"), status=Analysis.Status.FAILED
     )
-    return samples.filter(Exists(flagged.exclude(flags=[])) | Exists(failed))
+    real = samples.filter(is_synthetic=False)
+    return real.filter(Exists(flagged.exclude(flags=[])) | Exists(failed))
 
 
 def samples_uploaded_by(samples: QuerySet[Sample], person: User) -> QuerySet[Sample]:
