@@ -20,8 +20,8 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
+from hematovision.files.gate import decode
 from inference.ml.bundle import load_bundle
-from inference.ml.data import read_image
 from inference.ml.engine import Engine
 from inference.ml.explain import heat_map
 from inference.ml.finder import find_cells
@@ -65,7 +65,7 @@ def measure(folder: Path, picture: Path, repeats: int) -> None:
     bundle = load_bundle(folder)
     parameters = bundle.card.preprocessing
     one, two = (Engine(bundle, threads=threads) for threads in (1, 2))
-    image = read_image(picture)
+    image = decode(picture.read_bytes())
     cells = find_cells(image)
     if not cells:
         raise SystemExit(f"No white cell is found in {picture}.")
@@ -83,13 +83,13 @@ def measure(folder: Path, picture: Path, repeats: int) -> None:
         ("LiteRT, 2 threads, one crop", lambda: two.run(crop)),
         ("tf.function, one crop (peer)", lambda: traced(tensor).numpy()),
         ("keras.predict, one crop (peer)", lambda: model.predict(inputs, verbose=0)),
-        ("read and decode the picture", lambda: read_image(picture)),
+        ("read and decode the picture", lambda: decode(picture.read_bytes())),
         ("find the cells", lambda: find_cells(image)),
         (
             "white-balance and crop",
             lambda: crop_cell(prepare(image, parameters), cells[0].box, parameters),
         ),
-        ("file to answer, 1 thread", lambda: one.classify(read_image(picture))),
+        ("file to answer, 1 thread", lambda: one.classify(decode(picture.read_bytes()))),
         ("heat map, 1 thread", lambda: heat_map(one, crop[0], 0)),
     ]
     print(f"{bundle.version}; {picture.name}, {width}x{height}, {len(cells)} cell(s)")

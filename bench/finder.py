@@ -22,7 +22,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.ml.data import PLATELET, read_image
+from hematovision.files.gate import decode
+from inference.ml.data import PLATELET
 from inference.ml.finder import FINDER_VERSION, Box, find_cells
 
 SCALES = (1.0, 0.5, 2.0)
@@ -44,7 +45,7 @@ def score_field(task: tuple[Path, float]) -> FieldScore:
     picture = annotation.parent.parent / "JPEGImages" / f"{annotation.stem}.jpg"
     unclaimed = white_cell_boxes(annotation, scale)
     annotated, false = len(unclaimed), 0
-    for cell in find_cells(resized(read_image(picture), scale)):
+    for cell in find_cells(resized(decode(picture.read_bytes()), scale)):
         match = next((box for box in unclaimed if holds_middle(box, cell.box)), None)
         if match is None:
             false += 1
@@ -56,7 +57,7 @@ def score_field(task: tuple[Path, float]) -> FieldScore:
 def count_cells(task: tuple[Path, float]) -> int:
     """Boxes in a picture of a single cell."""
     path, scale = task
-    return len(find_cells(resized(read_image(path), scale)))
+    return len(find_cells(resized(decode(path.read_bytes()), scale)))
 
 
 def white_cell_boxes(annotation: Path, scale: float) -> list[Box]:
@@ -100,7 +101,7 @@ def summary(scores: Iterable[FieldScore]) -> str:
 
 def milliseconds(path: Path, repeats: int = 50) -> float:
     """Median time of finding in one picture on one core."""
-    image = read_image(path)
+    image = decode(path.read_bytes())
     times = []
     for _ in range(repeats):
         start = time.perf_counter()

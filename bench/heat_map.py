@@ -24,6 +24,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from hematovision.files.gate import decode
 from inference.ml.bundle import load_bundle
 from inference.ml.data import cut_crops, list_items
 from inference.ml.engine import Engine
@@ -77,7 +78,7 @@ def held_out(engine: Engine, options: argparse.Namespace) -> tuple[Crop, list[in
         of_stratum = [item for item in items if item.stratum == stratum]
         take = min(options.per_stratum, len(of_stratum))
         chosen += [of_stratum[at] for at in rng.choice(len(of_stratum), take, replace=False)]
-    crops, kept = cut_crops(chosen, card.preprocessing)
+    crops, kept = cut_crops(chosen, card.preprocessing, decode=decode)
     labels = np.array([card.classes.index(chosen[at].label) for at in kept])
     right = engine.probabilities(crops).argmax(axis=1) == labels
     groups = {chosen[at].group for at, fine in zip(kept, right, strict=True) if fine}

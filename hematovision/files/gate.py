@@ -75,18 +75,8 @@ def inspect(data: bytes, *, max_bytes: int, max_pixels: int) -> Inspected:
             "Save it as JPEG, or crop it to the field of interest."
         )
     with _open(data) as image:
+        _check_header(image, max_pixels=max_pixels)
         width, height = image.size
-        if width * height > max_pixels:
-            raise GateError(
-                f"The picture has {width * height / 1e6:.0f} megapixels; "
-                f"at most {max_pixels / 1e6:.0f} are allowed. Crop it to the field of interest."
-            )
-        if min(width, height) < MINIMUM_SIDE:
-            raise GateError(
-                f"The picture is only {width}x{height} pixels: too small to show a cell."
-            )
-        _refuse_mode(image)
-        _refuse_several_frames(image)
         with large_ones_alone(width * height):
             _load(image)
             orientation = image.getexif().get(0x0112, 1)
@@ -95,6 +85,30 @@ def inspect(data: bytes, *, max_bytes: int, max_pixels: int) -> Inspected:
             width, height = height, width
         kind = "JPEG" if image.format == "MPO" else str(image.format)
     return Inspected(hashlib.sha256(data).hexdigest(), kind, width, height, len(data))
+
+
+def check_header(data: bytes, *, max_pixels: int) -> int:
+    """Check what can be known before decoding and return the number of pixels.
+
+    Raises:
+        GateError: the picture is refused.
+    """
+    with _open(data) as image:
+        _check_header(image, max_pixels=max_pixels)
+        return image.width * image.height
+
+
+def _check_header(image: Image.Image, *, max_pixels: int) -> None:
+    width, height = image.size
+    if width * height > max_pixels:
+        raise GateError(
+            f"The picture has {width * height / 1e6:.0f} megapixels; "
+            f"at most {max_pixels / 1e6:.0f} are allowed. Crop it to the field of interest."
+        )
+    if min(width, height) < MINIMUM_SIDE:
+        raise GateError(f"The picture is only {width}x{height} pixels: too small to show a cell.")
+    _refuse_mode(image)
+    _refuse_several_frames(image)
 
 
 def open_upright(data: bytes, *, side: int | None = None) -> Image.Image:

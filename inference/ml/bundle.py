@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import re
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -96,15 +98,20 @@ class Card:
         return card
 
     def _check(self) -> None:
+        # The version names a folder: it must not lead anywhere else.
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}", self.version):
+            raise ValueError("its version is no plain name")
         if len(self.classes) < 2 or len(set(self.classes)) != len(self.classes):
             raise ValueError("its classes are fewer than two or not distinct")
         if set(self.thresholds) != set(self.classes):
             raise ValueError("its thresholds do not match its classes")
-        if not self.temperature > 0:
+        if not all(0 <= float(threshold) <= 1 for threshold in self.thresholds.values()):
+            raise ValueError("its thresholds are not all in 0 to 1")
+        if not (math.isfinite(self.temperature) and self.temperature > 0):
             raise ValueError("its temperature is not positive")
         if not {"logits", "features"} <= set(self.outputs):
             raise ValueError("it does not name the outputs logits and features")
-        if TFLITE_NAME not in self.files:
+        if not isinstance(self.files, dict) or TFLITE_NAME not in self.files:
             raise ValueError(f"it has no SHA-256 of {TFLITE_NAME}")
 
 

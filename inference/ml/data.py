@@ -7,18 +7,21 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from inference.ml.finder import SMALLEST_CELL, SMALLEST_PLATELET, find_cells
 from inference.ml.preprocess import Preprocessing, crop_cell, prepare
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp"})
 PLATELET = "platelet"
+
+Decode = Callable[[bytes], NDArray[np.uint8]]
+"""From a file's bytes to RGB, uint8 (H, W, 3). Training is handed the one that serving uses, since
+orientation, transparency and what is refused belong to the preprocessing as much as the crop."""
 
 
 class DataError(Exception):
@@ -85,10 +88,12 @@ def list_items(folders: Sequence[Path], group_tables: Sequence[Path] = ()) -> Li
     ------
     DataError
         If a folder has no pictures, a table is unreadable or names only a part of a
-        data set (the rest would leak), or fewer than two classes are there.
+        data set (the rest would leak), one file is in two classes, or fewer than two
+        classes are there.
     """
     tables = [_read_groups(path) for path in group_tables]
     items: list[Item] = []
+    named: list[str | None] = []
     unknown: list[str] = []
     for folder in folders:
         dataset = "/".join(folder.resolve().parts[-2:])
@@ -103,6 +108,7 @@ def list_items(folders: Sequence[Path], group_tables: Sequence[Path] = ()) -> Li
             )
         if missing:
             unknown.append(dataset)
+        named += photographs
         with ThreadPoolExecutor() as pool:
             hashes = list(pool.map(_sha256, files))
         items += [
@@ -111,13 +117,30 @@ def list_items(folders: Sequence[Path], group_tables: Sequence[Path] = ()) -> Li
         ]
     if len({item.label for item in items}) < 2:
         raise DataError("Training needs folders of at least two classes.")
-    return Listing(items, tuple(unknown))
+    return Listing(_with_groups_merged(items, named), tuple(unknown))
 
 
-def read_image(path: Path) -> NDArray[np.uint8]:
-    """A picture file as RGB, uint8 (H, W, 3)."""
-    with Image.open(path) as image:
-        return np.asarray(image.convert("RGB"))
+def _with_groups_merged(items: list[Item], photographs: Sequence[str | None]) -> list[Item]:
+    """Put into one group what shares its bytes or its photograph, in whatever folder it lies."""
+    parent = {item.group: item.group for item in items}
+
+    def root(group: str) -> str:
+        while parent[group] != group:
+            group = parent[group]
+        return group
+
+    first: dict[str, Item] = {}
+    for item, photograph in zip(items, photographs, strict=True):
+        same = first.setdefault(item.sha256, item)
+        if same.label != item.label:
+            raise DataError(
+                f"{same.path} and {item.path} are the same file in two classes. Remove one."
+            )
+        keys = [item.sha256] if photograph is None else [item.sha256, f"photograph {photograph}"]
+        for key in keys:
+            one, other = sorted((root(first.setdefault(key, item).group), root(item.group)))
+            parent[other] = one
+    return [replace(item, group=root(item.group)) for item in items]
 
 
 def main_cell_crop(
@@ -138,6 +161,7 @@ def cut_crops(
     items: Sequence[Item],
     parameters: Preprocessing,
     *,
+    decode: Decode,
     advance: Callable[[], None] = lambda: None,
     workers: int = 2,
 ) -> tuple[NDArray[np.uint8], list[int]]:
@@ -147,6 +171,8 @@ def cut_crops(
     ----------
     items : sequence of Item
     parameters : Preprocessing
+    decode : callable
+        Raises ValueError for what it refuses.
     advance : callable
         Called once for each picture.
 
@@ -164,10 +190,9 @@ def cut_crops(
 
     def cut(item: Item) -> NDArray[np.uint8] | None:
         try:
-            image = read_image(item.path)
-        except OSError as error:
-            raise DataError(f"{item.path} cannot be read ({error}). Remove or mend it.") from error
-        return main_cell_crop(image, item.label, parameters)
+            return main_cell_crop(decode(item.path.read_bytes()), item.label, parameters)
+        except (OSError, ValueError) as error:
+            raise DataError(f"{item.path} cannot be used: {error} Remove or mend it.") from error
 
     crops = np.empty((len(items), parameters.size, parameters.size, 3), np.uint8)
     kept: list[int] = []
@@ -184,7 +209,11 @@ def _class_files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise DataError(f"There is no folder {folder}.")
     files = sorted(
-        path for path in folder.glob("*/*") if path.suffix.lower() in SUFFIXES and path.is_file()
+        path
+        for path in folder.glob("*/*")
+        if path.suffix.lower() in SUFFIXES
+        and path.is_file()
+        and not path.parent.name.startswith((".", "__"))  # what editors and archivers leave
     )
     if not files:
         raise DataError(f"{folder} has no sub-folders with pictures, one for each class.")

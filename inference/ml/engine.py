@@ -207,7 +207,7 @@ class Engine:
         best = int(row.argmax())
         label, confidence = self.bundle.classes[best], float(row[best])
         flags = []
-        if confidence < self.bundle.card.thresholds[label]:
+        if not confidence >= self.bundle.card.thresholds[label]:  # not a number is not certain
             flags.append(UNCERTAIN)
         if touches_border(box, shape):
             flags.append(BORDER)

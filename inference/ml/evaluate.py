@@ -68,7 +68,9 @@ def evaluate(
         "images": len(labels),
         "photographs": len(names),
         "accuracy": figure(accuracy),
-        "balanced_accuracy": figure(lambda table: recalls(table)[..., present].mean(axis=-1)),
+        "balanced_accuracy": figure(
+            lambda table: np.nanmean(recalls(table)[..., present], axis=-1)
+        ),
         "by_photograph": {
             "right": right,
             "photographs": photographs,
@@ -102,12 +104,12 @@ def accuracy(tables: Floats) -> Floats:
 
 
 def recalls(tables: Floats) -> Floats:
-    """Recall of each class (..., C); 0 for a class without items."""
+    """Recall of each class (..., C); not a number for a class without items."""
     return _ratio(np.diagonal(tables, axis1=-2, axis2=-1), tables.sum(axis=-1))
 
 
 def precisions(tables: Floats) -> Floats:
-    """Precision of each class (..., C); 0 for a class that is never answered."""
+    """Precision of each class (..., C); not a number for one that is never answered."""
     return _ratio(np.diagonal(tables, axis1=-2, axis2=-1), tables.sum(axis=-2))
 
 
@@ -142,13 +144,17 @@ def wilson(successes: int, trials: int) -> tuple[float, float]:
 
 
 def _ratio(part: Floats, whole: Floats) -> Floats:
-    return np.divide(part, whole, out=np.zeros(np.shape(part)), where=whole > 0)
+    return np.divide(part, whole, out=np.full(np.shape(part), np.nan), where=whole > 0)
 
 
-def _rounded(value: Floats) -> float:
-    return round(float(value), 4)
+def _rounded(value: Floats) -> float | None:
+    """None for a ratio of nothing: JSON knows no NaN, and 0 would be untrue."""
+    return None if np.isnan(value) else round(float(value), 4)
 
 
-def _interval(values: Floats) -> list[float]:
-    low, high = np.percentile(values, [2.5, 97.5])
+def _interval(values: Floats) -> list[float | None]:
+    """Of the resamples in which the ratio exists: a class may be absent from some."""
+    if np.isnan(values).all():
+        return [None, None]
+    low, high = np.nanpercentile(values, [2.5, 97.5])
     return [_rounded(low), _rounded(high)]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -107,9 +109,7 @@ def write_bundle(
     ExportError
         If LiteRT answers differently, or the folder holds something else.
     """
-    if folder.exists() and not (folder / CARD_NAME).is_file():
-        raise ExportError(f"{folder} exists and is no model bundle. Give another --out.")
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    check_target(folder)
     draft = Path(tempfile.mkdtemp(prefix=".bundle-", dir=folder.parent))
     try:
         # A model without its optimizer, whose moments would triple the file.
@@ -141,6 +141,9 @@ def write_bundle(
                 f"LiteRT's probabilities differ from Keras' by {difference:.2g}; {PARITY:g} is "
                 "allowed. The model was not written."
             )
+        told = {"crops": len(parity_crops), "largest_difference": float(f"{difference:.2g}")}
+        card = replace(card, training={**training, "parity": told})
+        (draft / CARD_NAME).write_text(card.to_json(), encoding="utf-8")
         draft.chmod(0o755)
         _replace(draft, folder)
     finally:
@@ -148,10 +151,33 @@ def write_bundle(
     return load_bundle(folder)
 
 
+def check_target(folder: Path) -> None:
+    """Make sure that a bundle can be written to a folder.
+
+    Raises
+    ------
+    ExportError
+        If the folder holds something else or cannot be written.
+    """
+    if folder.exists() and not (folder / CARD_NAME).is_file():
+        raise ExportError(f"{folder} exists and is no model bundle. Give another --out.")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ExportError(f"{folder.parent} cannot be made ({error.strerror}).") from error
+    if not os.access(folder.parent, os.W_OK):
+        raise ExportError(f"{folder.parent} cannot be written. Give another --out.")
+
+
 def _replace(draft: Path, folder: Path) -> None:
     """Rename a finished draft into place; an older bundle steps aside for a moment."""
     aside = draft.with_name(draft.name + "-old")
     if folder.exists():
         folder.rename(aside)
-    draft.rename(folder)
+    try:
+        draft.rename(folder)
+    except OSError:
+        if aside.exists():
+            aside.rename(folder)
+        raise
     shutil.rmtree(aside, ignore_errors=True)

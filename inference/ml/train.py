@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import platform
+import signal
 import subprocess
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -16,10 +19,10 @@ import tensorflow as tf
 from inference.ml.augment import WIDER
 from inference.ml.bundle import Bundle
 from inference.ml.calibrate import calibration_error, confidence_thresholds, fit_temperature
-from inference.ml.data import DataError, Item, Listing, count_by, cut_crops, list_items
+from inference.ml.data import DataError, Decode, Item, Listing, count_by, cut_crops, list_items
 from inference.ml.engine import softmax
 from inference.ml.evaluate import evaluate
-from inference.ml.export import write_bundle
+from inference.ml.export import check_target, write_bundle
 from inference.ml.fit import Part, Schedule, fine_tune, predict_logits, warm_up
 from inference.ml.network import build_classifier
 from inference.ml.preprocess import Preprocessing
@@ -68,6 +71,15 @@ class Settings:
     seed: int = 0
     command: str = ""
 
+    def __post_init__(self) -> None:
+        counts = (self.epochs, self.crops_per_epoch, self.batch, self.patience)
+        if min(counts) < 1 or not self.learning_rate > 0:
+            raise ValueError("Epochs, crops, batch, patience and learning rate must be positive.")
+        if min(self.validation, self.test) <= 0 or self.validation + self.test >= 1:
+            raise ValueError(
+                "The shares for validation and test must be above 0, together below 1."
+            )
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -82,7 +94,7 @@ class Progress:
 Report = Callable[[Progress], None]
 
 
-def train(settings: Settings, report: Report = lambda _: None) -> Bundle:
+def train(settings: Settings, report: Report = lambda _: None, *, decode: Decode) -> Bundle:
     """Train, evaluate and write a bundle.
 
     Parameters
@@ -90,7 +102,10 @@ def train(settings: Settings, report: Report = lambda _: None) -> Bundle:
     settings : Settings
     report : callable
         Told about every step. KeyboardInterrupt, whether from it or from a person,
-        ends the fine-tuning; the best epoch so far is evaluated and written.
+        ends the fine-tuning; the best epoch so far is evaluated and written, which
+        a second one does not interrupt.
+    decode : callable
+        From a file's bytes to its pixels, as serving does it.
 
     Raises
     ------
@@ -99,12 +114,13 @@ def train(settings: Settings, report: Report = lambda _: None) -> Bundle:
     KeyboardInterrupt
         If stopped before fine-tuning begins.
     """
+    check_target(settings.out)  # not after the training
     keras.utils.set_random_seed(settings.seed)
     preprocessing = Preprocessing()
     listing = list_items(settings.data, settings.groups)
     # The network first: wrong weights should not be found out after minutes of cutting.
     model = build_classifier(len(listing.classes), preprocessing.size, weights=settings.weights)
-    parts, without_cell = _cut_parts(listing, settings, preprocessing, report)
+    parts, without_cell = _cut_parts(listing, settings, preprocessing, report, decode)
 
     report(Progress("warm up", 0, 1))
     warm_up(model, parts["train"], preprocessing, settings.seed)
@@ -126,6 +142,21 @@ def train(settings: Settings, report: Report = lambda _: None) -> Bundle:
     )
 
     report(Progress("evaluate", 0, 1))
+    with _to_the_end(report):
+        bundle = _evaluate_and_write(model, parts, listing, without_cell, settings, history)
+    report(Progress("evaluate", 1, 1, f"Wrote {bundle.version} to {settings.out}."))
+    return bundle
+
+
+def _evaluate_and_write(
+    model: keras.Model,
+    parts: dict[Side, Part],
+    listing: Listing,
+    without_cell: Sequence[Item],
+    settings: Settings,
+    history: list[dict[str, float]],
+) -> Bundle:
+    preprocessing = Preprocessing()
     validation, test = parts["validation"], parts["test"]
     logits = predict_logits(model, validation.crops, preprocessing)
     temperature = fit_temperature(logits, validation.labels, validation.weights)
@@ -133,7 +164,7 @@ def train(settings: Settings, report: Report = lambda _: None) -> Bundle:
         softmax(logits / np.float32(temperature)), validation.labels, validation.weights
     )
     test_logits = predict_logits(model, test.crops, preprocessing)
-    bundle = write_bundle(
+    return write_bundle(
         model,
         settings.out,
         classes=listing.classes,
@@ -151,15 +182,37 @@ def train(settings: Settings, report: Report = lambda _: None) -> Bundle:
         training=_training_card(settings, history),
         parity_crops=test.crops[:: max(1, len(test.items) // _PARITY_CROPS)],
     )
-    report(Progress("evaluate", 1, 1, f"Wrote {bundle.version} to {settings.out}."))
-    return bundle
+
+
+@contextmanager
+def _to_the_end(report: Report) -> Iterator[None]:
+    """Let Ctrl-C not lose what was trained, in the minute that writing it takes."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def patience(*_: object) -> None:
+        report(Progress("evaluate", 0, 1, "Finishing: the best epoch is being written."))
+
+    before = signal.signal(signal.SIGINT, patience)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _cut_parts(
-    listing: Listing, settings: Settings, preprocessing: Preprocessing, report: Report
+    listing: Listing,
+    settings: Settings,
+    preprocessing: Preprocessing,
+    report: Report,
+    decode: Decode,
 ) -> tuple[dict[Side, Part], list[Item]]:
     """Split and cut the crops, training ones wider; also the items without a cell."""
     total, done = len(listing.items), 0
+    counts = count_by([item.label for item in listing.items])
+    told = ", ".join(f"{label} {count}" for label, count in counts.items())
+    report(Progress("cut", 0, total, f"{total} pictures of {len(counts)} classes: {told}."))
     for dataset in listing.groups_unknown:
         warning = (
             f"WARNING: groups unknown for {dataset}: every file counts as its own photograph. "
@@ -188,7 +241,8 @@ def _cut_parts(
     without_cell: list[Item] = []
     for side in SIDES:
         items = [item for item, its in zip(listing.items, sides, strict=True) if its == side]
-        crops, kept = cut_crops(items, wide if side == "train" else preprocessing, advance=advance)
+        parameters = wide if side == "train" else preprocessing
+        crops, kept = cut_crops(items, parameters, decode=decode, advance=advance)
         if not kept:
             raise DataError(f"No cell is left for the {side} side. Give more pictures.")
         found = [items[position] for position in kept]
@@ -198,6 +252,11 @@ def _cut_parts(
     gone = set(listing.classes) - {item.label for item in parts["train"].items}
     if gone:
         raise DataError(f"The training side has no cell of {', '.join(sorted(gone))}.")
+    for side in ("validation", "test"):
+        untested = set(listing.classes) - {item.label for item in parts[side].items}
+        if untested:
+            warning = f"WARNING: the {side} side has no cell of {', '.join(sorted(untested))}."
+            report(Progress("cut", total, total, warning))
     lines = [f"No cell was found in {len(without_cell)} of {total} pictures; they are left out."]
     lines += [f"  {item.path}" for item in without_cell]
     report(Progress("cut", total, total, "\n".join(lines)))

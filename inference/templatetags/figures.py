@@ -13,6 +13,8 @@ register = template.Library()
 def with_interval(figure: dict[str, Any]) -> str:
     """ "88.1 % (84.0-91.7)": the value and its 95 % interval."""
     low, high = figure["interval"]
+    if figure["value"] is None or low is None:
+        return "–"
     return f"{100 * figure['value']:.1f} % ({100 * low:.1f}–{100 * high:.1f})"
 
 

@@ -78,6 +78,15 @@ def test_no_bundle_says_what_to_do(tmp_path: Path) -> None:
         lambda card: card["preprocessing"].update(size=4),
         lambda card: card["preprocessing"].pop("context"),
         lambda card: card.update(files={}),
+        lambda card: card.update(files=[]),
+        lambda card: card.update(temperature=float("inf")),
+        lambda card: card["thresholds"].update(neutrophil=float("nan")),
+        lambda card: card["thresholds"].update(neutrophil="x"),
+        lambda card: card.update(version=".."),
+        lambda card: card.update(version=""),
+        lambda card: card.update(version="/etc"),
+        lambda card: card.update(version="a/b"),
+        lambda card: card.update(version=5),
     ],
 )
 def test_a_card_that_is_off_is_refused(

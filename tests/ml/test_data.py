@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from hematovision.files.gate import decode
 from inference.ml.data import DataError, cut_crops, list_items, main_cell_crop
 from inference.ml.preprocess import Preprocessing
 from inference.ml.smear import make_smear
@@ -109,19 +110,58 @@ def test_pictures_without_a_cell_are_left_out_and_named(class_folders: MakeFolde
     Image.fromarray(empty).save(folder / "a" / "1.png")
     calls: list[None] = []
     items = list_items([folder]).items
-    crops, kept = cut_crops(items, Preprocessing(), advance=lambda: calls.append(None))
+    crops, kept = cut_crops(
+        items, Preprocessing(), decode=decode, advance=lambda: calls.append(None)
+    )
 
     assert kept == [0, 2, 3]
     assert crops.shape == (3, 128, 128, 3)
     assert len(calls) == 4
 
 
+def test_what_shares_bytes_or_a_photograph_is_one_group(
+    class_folders: MakeFolders, tmp_path: Path
+) -> None:
+    """Kaggle's TRAIN and TEST named by one table, and a copy that nobody names."""
+    train = class_folders("TRAIN", {"a": 0, "b": 5}, pictures=2)
+    test = class_folders("TEST", {"a": 20, "b": 25}, pictures=2)
+    rows = {
+        f"{folder.name}/{path.parent.name}/{path.name}": f"photograph-{path.stem}"
+        for folder in (train, test)
+        for path in folder.glob("*/*")
+    }
+    rows["TRAIN/a/0.png"] = rows["TEST/a/20.png"] = "one photograph in both"
+    elsewhere = class_folders("elsewhere", {"a": 40, "b": 45}, pictures=1)
+    shutil.copy(train / "b" / "5.png", elsewhere / "b" / "copy.png")
+    table = write_table(tmp_path / "groups.csv", rows)
+    items = list_items([train, test, elsewhere], [table]).items
+    groups = {str(item.path.relative_to(tmp_path)): item.group for item in items}
+
+    assert groups["TRAIN/a/0.png"] == groups["TEST/a/20.png"]
+    assert groups["TRAIN/b/5.png"] == groups["elsewhere/b/copy.png"]
+    assert len(set(groups.values())) == len(items) - 2
+
+
+def test_one_file_in_two_classes_is_refused(class_folders: MakeFolders) -> None:
+    folder = class_folders("set", {"a": 0, "b": 5}, pictures=1)
+    shutil.copy(folder / "a" / "0.png", folder / "b" / "copy.png")
+
+    with pytest.raises(DataError, match="the same file in two classes"):
+        list_items([folder])
+
+
+def test_what_archivers_leave_is_no_class(class_folders: MakeFolders) -> None:
+    folder = class_folders("set", {"a": 0, "b": 5, "__MACOSX": 10, ".cache": 15}, pictures=1)
+
+    assert list_items([folder]).classes == ("a", "b")
+
+
 def test_an_unreadable_picture_stops_with_its_name(class_folders: MakeFolders) -> None:
     folder = class_folders("set", {"a": 0, "b": 5}, pictures=1)
     (folder / "b" / "5.png").write_bytes(b"no picture")
 
-    with pytest.raises(DataError, match=r"5\.png cannot be read"):
-        cut_crops(list_items([folder]).items, Preprocessing())
+    with pytest.raises(DataError, match=r"5\.png cannot be used"):
+        cut_crops(list_items([folder]).items, Preprocessing(), decode=decode)
 
 
 def test_platelets_are_cut_only_where_they_are_expected() -> None:

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hematovision.files.gate import decode
 from inference.ml.bundle import Bundle, BundleError
-from inference.ml.data import list_items, read_image
+from inference.ml.data import list_items
 from inference.ml.engine import BORDER, NO_CELL, UNCERTAIN, Engine
 from inference.ml.finder import Box, find_cells
 from inference.ml.smear import SyntheticSmear, make_smear
@@ -118,7 +119,7 @@ def test_the_temperature_of_the_card_is_applied(bundle: Bundle) -> None:
     assert (sharp.max(axis=1) > soft.max(axis=1)).all()
 
 
-def test_features_average_to_what_the_logits_see(engine: Engine) -> None:
+def test_the_network_answers_with_logits_and_its_last_feature_map(engine: Engine) -> None:
     crops = np.random.default_rng(0).integers(0, 256, (2, 128, 128, 3), dtype=np.uint8)
     logits, features = engine.run(crops)
 
@@ -175,7 +176,10 @@ def test_held_back_cells_are_mostly_named_rightly(engine: Engine, test_data: Pat
         for item in list_items([test_data / "pbc"]).items
         if item.group.rpartition(":")[2] in held_back
     ][::5]
-    right = [engine.classify(read_image(item.path)).predicted_label == item.label for item in items]
+    right = [
+        engine.classify(decode(item.path.read_bytes())).predicted_label == item.label
+        for item in items
+    ]
 
     assert len(items) > 100
     assert np.mean(right) > 0.9

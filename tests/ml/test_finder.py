@@ -53,6 +53,7 @@ def test_black_corners_of_a_rotated_picture_are_no_cells(smear: SyntheticSmear) 
     turn = cv2.getRotationMatrix2D((width / 2, height / 2), 20, 1)
     rotated = cv2.warpAffine(smear.image, turn, (width, height)).astype(np.uint8)
 
+    assert find_cells(rotated)
     for cell in find_cells(rotated):
         box = cell.box
         inside = rotated[box.y : box.y + box.height, box.x : box.x + box.width]

@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from PIL import Image
 
-from inference.ml.data import cut_crops, list_items, read_image
+from hematovision.files.gate import decode
+from inference.ml.data import cut_crops, list_items
 from inference.ml.engine import Engine
 from inference.ml.finder import Box, background_colour, find_cells
 from inference.ml.preprocess import Preprocessing, crop_cell, prepare, to_network
@@ -43,8 +45,12 @@ def test_training_and_serving_cut_the_same_crop(
     class_folders: Callable[..., Path], engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = class_folders("set", {"a": 0, "b": 10}, pictures=3)
+    with Image.open(folder / "a" / "0.png") as image:
+        exif = Image.Exif()
+        exif[0x0112] = 6  # lies on its side
+        image.rotate(90, expand=True).save(folder / "a" / "0.png", exif=exif)
     items = list_items([folder]).items
-    crops, kept = cut_crops(items, engine.bundle.card.preprocessing)
+    crops, kept = cut_crops(items, engine.bundle.card.preprocessing, decode=decode)
     served: list[NDArray[np.uint8]] = []
     answer = engine.probabilities
 
@@ -54,7 +60,7 @@ def test_training_and_serving_cut_the_same_crop(
 
     monkeypatch.setattr(engine, "probabilities", overheard)
     for position in kept:
-        engine.classify(read_image(items[position].path))
+        engine.classify(decode(items[position].path.read_bytes()))
 
     assert len(kept) == len(items) == 6
     assert np.array_equal(crops, np.stack(served))

@@ -1,13 +1,18 @@
 """Training from folders of pictures to a bundle that the engine serves, on drawn cells."""
 
 import json
+import os
+import signal
+import threading
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from django.core.management import CommandError, call_command
 
+from hematovision.files.gate import decode
 from inference.ml.bundle import Bundle
 from inference.ml.data import Item
 from inference.ml.engine import Engine, softmax
@@ -52,11 +57,15 @@ def test_from_folders_to_answers_and_a_person_may_stop_it(
 
     folder = class_folders("set", {"Round": 0, "other": 100}, pictures=8)
     told: list[Progress] = []
+    impatient: list[threading.Timer] = []
 
     def report(progress: Progress) -> None:
         told.append(progress)
         if progress.stage == "train" and progress.done == 2 and not progress.message:
             raise KeyboardInterrupt
+        if progress.stage == "train" and "Stopped" in progress.message:
+            impatient.append(threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)))
+            impatient[0].start()  # a second Ctrl-C, while the best epoch is being written
 
     bundle = train(
         Settings(
@@ -69,6 +78,7 @@ def test_from_folders_to_answers_and_a_person_may_stop_it(
             command="a test",
         ),
         report,
+        decode=decode,
     )
 
     assert [stage for stage, _ in Counter(p.stage for p in told).items()] == [
@@ -79,6 +89,7 @@ def test_from_folders_to_answers_and_a_person_may_stop_it(
     ]
     assert any("groups unknown" in p.message for p in told)
     assert any("Stopped" in p.message for p in told)
+    assert any("Finishing" in p.message for p in told)
     assert max(p.done for p in told if p.stage == "train") == 2
     assert bundle.classes == ("other", "round")
     assert [path.name for path in (tmp_path / "models").iterdir()] == ["first"]
@@ -87,7 +98,28 @@ def test_from_folders_to_answers_and_a_person_may_stop_it(
     assert figures["what"].startswith("same-laboratory figure")
     assert sum(card["split"]["pictures"].values()) + card["dataset"]["without_cell"] == 16
     assert card["training"]["command"] == "a test"
+    assert card["training"]["parity"]["largest_difference"] < 1e-3
     assert Engine(bundle).classify(make_smear(1, white_cells=1).image).predicted_label
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"weights": "nowhere.h5"}, "nowhere.h5"),
+        ({"data": [Path("nowhere")]}, "no folder nowhere"),
+        ({"out": Path(__file__).parent}, "is no model bundle"),
+        ({"batch": 0}, "must be positive"),
+        ({"test": 0.0}, "must be above 0"),
+    ],
+)
+def test_what_cannot_work_is_said_before_anything_is_cut(
+    class_folders: MakeFolders, tmp_path: Path, change: dict[str, object], word: str
+) -> None:
+    folder = class_folders("set", {"a": 0, "b": 5}, pictures=1)
+    options = {"data": [folder], "out": tmp_path / "new", "weights": "nowhere.h5"} | change
+    with pytest.raises(CommandError, match=word):
+        call_command("train", **options)
+    assert not (tmp_path / "new").exists()
 
 
 def test_starting_weights_that_are_not_there_are_named() -> None:
@@ -112,6 +144,9 @@ def test_the_bundle_that_ships_answers_as_keras_does(bundle: Bundle, engine: Eng
     expected = softmax(logits / np.float32(bundle.card.temperature))
 
     assert np.abs(expected - engine.probabilities(batch)).max() < 1e-3
+    kernel, bias = model.layers[-1].get_weights()
+    served, features = engine.run(batch)
+    assert np.abs(features.mean((1, 2)) @ kernel + bias - served).max() < 1e-3
 
 
 def test_a_model_that_litert_answers_otherwise_is_not_written(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -16,9 +17,12 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from hematovision.files.gate import decode
+from hematovision.files.gate import GateError, check_header, decode, large_ones_alone
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from inference.ml.engine import Engine, PictureResult
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp"})
@@ -96,12 +100,25 @@ def picture_files(paths: list[Path]) -> Iterator[Path]:
 def classify_file(engine: Engine, path: Path) -> dict[str, Any]:
     """What the JSON line of a picture says, but for the model's version."""
     try:
-        result = engine.classify(decode(path.read_bytes()))
+        return {"path": str(path), **as_dict(engine.classify(read_picture(path)))}
     except OSError as error:
         return {"path": str(path), "error": f"The file cannot be read: {error.strerror}."}
     except ValueError as error:  # the gate's and the finder's, both with a sentence
         return {"path": str(path), "error": str(error)}
-    return {"path": str(path), **as_dict(result)}
+    except Exception as error:  # noqa: BLE001  one picture never fails its neighbours
+        return {"path": str(path), "error": f"An unexpected error: {type(error).__name__}: {error}"}
+
+
+def read_picture(path: Path) -> NDArray[np.uint8]:
+    """The pixels of a file that the gate lets through, within the limits of an upload."""
+    if not path.is_file():
+        raise FileNotFoundError(errno.ENOENT, "there is no such file")
+    if path.stat().st_size > settings.UPLOAD_MAX_BYTES:
+        raise GateError(f"The file is larger than {settings.UPLOAD_MAX_BYTES // 2**20} MB.")
+    data = path.read_bytes()
+    pixels = check_header(data, max_pixels=settings.UPLOAD_MAX_PIXELS)
+    with large_ones_alone(pixels):
+        return decode(data)
 
 
 def as_dict(result: PictureResult) -> dict[str, Any]:
@@ -119,12 +136,13 @@ def as_dict(result: PictureResult) -> dict[str, Any]:
 
 def as_row(line: dict[str, Any]) -> str:
     """The same for a person to read."""
+    path = os.fsencode(line["path"]).decode("utf-8", "replace")
     if "error" in line:
-        return f"{line['path']}  {line['error']}"
+        return f"{path}  {line['error']}"
     if not line["cells"]:
-        return f"{line['path']}  no white cell found"
+        return f"{path}  no white cell found"
     cells = "; ".join(
         " ".join([cell["label"], f"{cell['confidence']:.0%}", *cell["flags"]])
         for cell in line["cells"]
     )
-    return f"{line['path']}  {cells}"
+    return f"{path}  {cells}"

@@ -12,6 +12,8 @@ from django.conf import settings as django_settings
 from django.core.management.base import BaseCommand, CommandError
 from tqdm import tqdm
 
+from hematovision.files.gate import decode
+
 if TYPE_CHECKING:
     from inference.ml.train import Progress
 
@@ -39,7 +41,9 @@ class Command(BaseCommand):
             help="file of starting weights, or 'imagenet' to download them (default)",
         )
         parser.add_argument(
-            "--out", type=Path, help="folder of the bundle (default: the active model's)"
+            "--out",
+            type=Path,
+            help="folder of the bundle (default: MODEL_BUNDLE, replacing the model there)",
         )
         parser.add_argument("--epochs", type=int, default=12)
         parser.add_argument("--crops-per-epoch", type=int, default=7200)
@@ -63,24 +67,24 @@ class Command(BaseCommand):
                 "Install them with: pip install -r requirements.txt"
             ) from error
 
-        settings = Settings(
-            data=tuple(options["data"]),
-            groups=tuple(options["groups"]),
-            out=options["out"] or django_settings.MODEL_BUNDLE,
-            weights=options["weights"],
-            epochs=options["epochs"],
-            crops_per_epoch=options["crops_per_epoch"],
-            batch=options["batch"],
-            learning_rate=options["learning_rate"],
-            patience=options["patience"],
-            validation=options["validation"],
-            test=options["test"],
-            seed=options["seed"],
-            command=shlex.join(["manage.py", *sys.argv[1:]]),
-        )
         try:
+            settings = Settings(
+                data=tuple(options["data"]),
+                groups=tuple(options["groups"]),
+                out=options["out"] or django_settings.MODEL_BUNDLE,
+                weights=options["weights"],
+                epochs=options["epochs"],
+                crops_per_epoch=options["crops_per_epoch"],
+                batch=options["batch"],
+                learning_rate=options["learning_rate"],
+                patience=options["patience"],
+                validation=options["validation"],
+                test=options["test"],
+                seed=options["seed"],
+                command=shlex.join(["manage.py", *sys.argv[1:]]),
+            )
             with _Bars() as bars:
-                bundle = train(settings, bars.show)
+                bundle = train(settings, bars.show, decode=decode)
         except (DataError, ExportError, WeightsError, ValueError) as error:
             raise CommandError(str(error)) from error
         except KeyboardInterrupt:
