@@ -1,6 +1,7 @@
 """``manage.py classify``: no database (pytest-django forbids it here), one line per picture."""
 
 import json
+import os
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
 from PIL import Image
+from pytest_django import Settings
 
 from inference.ml.bundle import Bundle
 from inference.ml.smear import make_smear
@@ -78,6 +80,34 @@ def test_a_bad_file_has_an_error_and_does_not_harm_the_others(folder: Path) -> N
     assert "not a picture" in notes["error"]
     assert "error" not in good
     assert "cannot be read" in missing["error"]
+
+
+def test_the_gate_of_uploads_holds_here_too(folder: Path, settings: Settings) -> None:
+    settings.UPLOAD_MAX_PIXELS = 100_000
+    settings.UPLOAD_MAX_BYTES = 200_000
+    large, heavy, pages, pipe = (folder / name for name in ("l.png", "h.bmp", "p.tif", "pipe"))
+    Image.new("RGB", (400, 300)).save(large)
+    Image.new("RGB", (300, 300)).save(heavy)
+    Image.new("RGB", (50, 50)).save(pages, save_all=True, append_images=[Image.new("L", (50, 50))])
+    os.mkfifo(pipe)
+    out = StringIO()
+    paths = [str(path) for path in (large, heavy, pages, pipe)]
+    with pytest.raises(CommandError, match="4 of 4"):
+        call_command("classify", *paths, "--json", "--bundle", str(BUNDLE), stdout=out)
+    errors = [json.loads(line)["error"] for line in out.getvalue().splitlines()]
+
+    for error, word in zip(
+        errors, ("megapixels", "larger than", "several pictures", "no such file"), strict=True
+    ):
+        assert word in error
+
+
+def test_a_name_that_is_no_utf8_stops_nothing(folder: Path) -> None:
+    os.rename(os.fsencode(folder / "0.jpg"), os.fsencode(folder) + b"/bad\xff.jpg")  # noqa: PTH104
+    out = StringIO()
+    call_command("classify", str(folder), "--bundle", str(BUNDLE), stdout=out)
+
+    assert len(out.getvalue().encode().splitlines()) == 6
 
 
 def test_without_json_a_person_can_read_it(folder: Path) -> None:

@@ -60,6 +60,24 @@ def test_classes_that_do_not_occur_have_no_figures() -> None:
     assert figures["balanced_accuracy"]["value"] == 1
 
 
+def test_a_class_absent_from_some_resamples_is_no_zero_there() -> None:
+    """Three of 55 photographs, all right: a resample without them says nothing of the class."""
+    labels = np.array([0] * 52 + [1] * 3)
+    figures = evaluate(
+        one_hot(labels.tolist()), labels, [str(n) for n in range(55)], ["x", "y"], seed=0
+    )
+
+    assert figures["classes"]["y"]["recall"] == {"value": 1.0, "interval": [1.0, 1.0]}
+    assert figures["balanced_accuracy"] == {"value": 1.0, "interval": [1.0, 1.0]}
+
+
+def test_the_precision_of_a_class_that_is_never_answered_is_unknown() -> None:
+    figures = evaluate(one_hot([0, 0], 2), np.array([0, 1]), ["p", "q"], ["x", "y"], seed=0)
+
+    assert figures["classes"]["y"]["precision"] == {"value": None, "interval": [None, None]}
+    json.dumps(figures, allow_nan=False)
+
+
 @pytest.mark.parametrize(
     ("successes", "trials", "low", "high"),
     [(9, 10, 0.5958, 0.9821), (64, 71, 0.8102, 0.9514), (5, 5, 0.5655, 1.0), (0, 0, 0.0, 1.0)],
