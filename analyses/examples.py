@@ -18,7 +18,7 @@ def example_sample_create(*, site: Site, by: User, images: int = 2) -> Sample:
     for number in range(images):
         seed = secrets.randbelow(2**31)
         target = BytesIO()
-        Image.fromarray(make_smear(seed, white_cells=3).image).save(target, "PNG")
+        Image.fromarray(make_smear(seed, white_cells=3, stain="wright").image).save(target, "PNG")
         files.append((f"synthetic-smear-{number + 1}.png", target.getvalue()))
     sample, _ = images_upload(target=NewSample(site=site, is_synthetic=True), files=files, by=by)
     assert sample is not None, "a synthetic smear always passes the gate"

@@ -18,7 +18,7 @@ TARGET = Path(__file__).resolve().parent.parent / "docs" / "img"
 DESKTOP, PHONE = (1280, 900), (390, 844)
 
 
-def smear(seed: int, stain: str = "may-gruenwald") -> FilePayload:
+def smear(seed: int, stain: str = "wright") -> FilePayload:
     target = BytesIO()
     Image.fromarray(make_smear(seed, white_cells=4, stain=stain).image).save(target, "PNG")
     return {"name": f"field-{seed}.png", "mimeType": "image/png", "buffer": target.getvalue()}
@@ -45,11 +45,11 @@ def take(page: Page, system: RunningSystem) -> None:
     save(page, "front")
     log_in(page, system, "technician")
     broken: FilePayload = {"name": "notes.png", "mimeType": "image/png", "buffer": b"%PDF-1.7"}
-    page.set_input_files("#id_images", [smear(14), smear(23), broken])
+    page.set_input_files("#id_images", [smear(16), smear(55), broken])
     page.get_by_role("button", name="Analyse").click()
     page.locator("#upload-results article", has_text="classified in").nth(1).wait_for()
     save(page, "upload")
-    for seed, stain in ((31, "wright"), (42, "giemsa")):
+    for seed, stain in ((46, "wright"), (58, "may-gruenwald")):
         page.goto(f"{system.url}/upload/")
         page.set_input_files("#id_images", [smear(seed, stain)])
         page.get_by_role("button", name="Analyse").click()

@@ -166,6 +166,7 @@ def _draw_red_cell(
 def _draw_white_cell(
     image: NDArray[np.uint8], cell: _Disc, kind: str, colours: Stain, rng: np.random.Generator
 ) -> None:
+    before = image.copy()
     _blob(image, cell, colours.cytoplasm, rng)
     turn = rng.uniform(0, 2 * math.pi)
 
@@ -185,6 +186,27 @@ def _draw_white_cell(
     else:  # a kidney is an arc of overlapping lobes
         for angle in np.linspace(-1.2, 1.2, 7):
             lobe(0.38, float(angle), 0.42)
+    _roughen(image, (image != before).any(axis=2), cell.radius, rng)
+
+
+def _roughen(
+    image: NDArray[np.uint8], where: NDArray[np.bool_], radius: float, rng: np.random.Generator
+) -> None:
+    """Clump the chromatin and grain the cytoplasm: no camera shows discs of one colour."""
+    height, width = where.shape
+
+    def noise(step: float) -> NDArray[np.float32]:
+        shape = math.ceil(height / step) + 1, math.ceil(width / step) + 1
+        coarse = rng.normal(0, 1, shape).astype(np.float32)
+        wide = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+        return wide.astype(np.float32, copy=False)
+
+    darkness = 1 - image[..., 1].astype(np.float32) / 255
+    clumps = 40 * noise(max(2, 0.16 * radius)) * darkness
+    grain = 6 * noise(max(1, 0.06 * radius))
+    change = clumps[..., None] * (1.0, 1.1, 0.6) + grain[..., None] * (0.6, 1.0, 0.8)
+    rough = np.clip(image + change * where[..., None], 0, 255)
+    image[...] = rough.astype(np.uint8)
 
 
 def _blob(
