@@ -45,7 +45,7 @@ def take(page: Page, system: RunningSystem) -> None:
     save(page, "front")
     log_in(page, system, "technician")
     broken: FilePayload = {"name": "notes.png", "mimeType": "image/png", "buffer": b"%PDF-1.7"}
-    page.set_input_files("#id_images", [smear(16), smear(55), broken])
+    page.set_input_files("#id_images", [smear(42), smear(55), broken])
     page.get_by_role("button", name="Analyse").click()
     page.locator("#upload-results article", has_text="classified in").nth(1).wait_for()
     save(page, "upload")

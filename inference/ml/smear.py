@@ -202,8 +202,8 @@ def _roughen(
         return wide.astype(np.float32, copy=False)
 
     darkness = 1 - image[..., 1].astype(np.float32) / 255
-    clumps = 40 * noise(max(2, 0.16 * radius)) * darkness
-    grain = 6 * noise(max(1, 0.06 * radius))
+    clumps = 25 * noise(max(2, 0.16 * radius)) * darkness
+    grain = 4 * noise(max(1, 0.06 * radius))
     change = clumps[..., None] * (1.0, 1.1, 0.6) + grain[..., None] * (0.6, 1.0, 0.8)
     rough = np.clip(image + change * where[..., None], 0, 255)
     image[...] = rough.astype(np.uint8)
