@@ -20,7 +20,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from accounts import audit, selectors, services
 from accounts.access import AuthenticatedRequest, public, requires, signed_in
 from accounts.forms import AuditFilterForm, LoginForm, PersonForm, SiteForm
-from accounts.models import Site, User
+from accounts.models import User
 from accounts.permissions import Permission
 
 
@@ -84,7 +84,10 @@ def password(request: AuthenticatedRequest) -> HttpResponse:
 @require_GET
 def people(request: AuthenticatedRequest) -> HttpResponse:
     audit.record(audit.Action.PEOPLE_VIEWED, actor=request.user)
-    context = {"people": selectors.people_for(request.user), "sites": Site.objects.all()}
+    context = {
+        "people": selectors.people_for(request.user),
+        "sites": selectors.sites_for(request.user),
+    }
     return render(request, "accounts/people.html", context)
 
 
@@ -143,7 +146,7 @@ def site_new(request: AuthenticatedRequest) -> HttpResponse:
 @requires(Permission.MANAGE_PEOPLE)
 @require_http_methods(["GET", "POST"])
 def site_edit(request: AuthenticatedRequest, pk: int) -> HttpResponse:
-    site = get_object_or_404(Site, pk=pk)
+    site = get_object_or_404(selectors.sites_for(request.user), pk=pk)
     form = SiteForm(request.POST or None, instance=site)
     if request.method == "POST" and form.is_valid():
         services.site_update(site=site, by=request.user, **form.cleaned_data)

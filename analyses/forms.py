@@ -10,10 +10,6 @@ from analyses.selectors import State
 from inference.cells import CLASSES
 
 
-class MultipleFileInput(forms.ClearableFileInput):
-    allow_multiple_selected = True
-
-
 class UploadForm(forms.Form):
     """What belongs to a batch of images, beside the files themselves."""
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 THUMBNAIL_SIDE = 320  # pixels, the longer side
 VIEW_SIDE = 1600
 CROP_SIDE = 192
+NOT_CLASSIFIED = "This cell has not been classified yet."
 
 
 def thumbnail(sample_image: SampleImage) -> bytes:
@@ -35,7 +36,11 @@ def view(sample_image: SampleImage) -> bytes:
 
 
 def crop(cell: Cell) -> bytes:
-    """JPEG of the square that the model saw of this cell, in the picture's own colours."""
+    """JPEG of the square that the model saw of this cell, in the picture's own colours.
+
+    Raises:
+        LookupError: no model has said anything of this cell yet.
+    """
     stored_image, parameters = cell.sample_image.stored_image, _preprocessing(cell)
 
     def make() -> bytes:
@@ -63,7 +68,7 @@ def heat_map(cell: Cell) -> bytes:
     model_version = sample_image.sample.model_version
     said = cell.predictions.filter(model_version=model_version).first()
     if model_version is None or said is None:
-        raise LookupError("This cell has not been classified yet.")
+        raise LookupError(NOT_CLASSIFIED)
     sha256 = sample_image.stored_image.sha256
 
     def make() -> bytes:
@@ -106,8 +111,9 @@ def _preprocessing(cell: Cell) -> "Preprocessing":
     from inference.ml.preprocess import Preprocessing
 
     model_version = cell.sample_image.sample.model_version
-    card = model_version.card if model_version else {}
-    return Preprocessing.from_dict(card["preprocessing"])
+    if model_version is None:
+        raise LookupError(NOT_CLASSIFIED)
+    return Preprocessing.from_dict(model_version.card["preprocessing"])
 
 
 def _square(image: Image.Image, cell: Cell, parameters: "Preprocessing") -> Image.Image:

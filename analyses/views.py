@@ -74,7 +74,8 @@ def _new_form(request: AuthenticatedRequest) -> UploadForm:
     initial: dict[str, object] = {"batch": uuid4()}
     if pk := request.GET.get("sample", ""):
         pk = pk if pk.isascii() and pk.isdecimal() else "0"
-        initial["sample"] = get_object_or_404(_open_samples(request), pk=pk)
+        initial["sample"] = existing = get_object_or_404(_open_samples(request), pk=pk)
+        viewing.record_part(request, existing, of_list=True)
     return UploadForm(initial=initial, person=request.user, samples=_open_samples(request))
 
 
@@ -304,10 +305,7 @@ def crop(request: AuthenticatedRequest, pk: int) -> HttpResponse:
 def heat_map(request: AuthenticatedRequest, pk: int) -> HttpResponse:
     cell = get_object_or_404(selectors.cells_for(request.user), pk=pk)
     viewing.record_part(request, cell.sample_image.sample)
-    try:
-        return _picture(lambda: pictures.heat_map(cell))
-    except LookupError as error:
-        raise Http404(str(error)) from error
+    return _picture(lambda: pictures.heat_map(cell))
 
 
 def _picture(make: Callable[[], bytes]) -> HttpResponse:
@@ -315,6 +313,8 @@ def _picture(make: Callable[[], bytes]) -> HttpResponse:
     mostly 304), or a sentence why there is none."""
     try:
         data = make()
+    except LookupError as error:
+        raise Http404(str(error)) from error
     except (StoreError, BundleError) as error:
         return _unavailable(error)
     response = HttpResponse(data, content_type="image/jpeg")

@@ -219,10 +219,7 @@ else:
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_DEFAULT_QUEUE = "default"
-CELERY_TASK_ROUTES = {
-    "analyses.tasks.analyse_queued": {"queue": "inference"},
-    "inference.tasks.train*": {"queue": "training"},
-}
+CELERY_TASK_ROUTES = {"analyses.tasks.analyse_queued": {"queue": "inference"}}
 CELERY_TASK_SOFT_TIME_LIMIT = 600
 CELERY_TASK_TIME_LIMIT = 660
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1

@@ -25,6 +25,11 @@ def bundle_register(*, folder: Path, by: User | None) -> ModelVersion:
         inference.ml.bundle.BundleError: the bundle does not load or its hashes differ.
     """
     bundle = load_bundle(folder)
+    known = ModelVersion.objects.filter(version=bundle.version).first()
+    if known and known.sha256 != bundle.sha256:
+        raise BundleError(
+            f"Another bundle is registered as {known}: give the new one a version of its own."
+        )
     models_folder = Path(settings.MEDIA_ROOT) / "models"
     models_folder.mkdir(parents=True, exist_ok=True)
     target = models_folder / bundle.version
@@ -46,10 +51,6 @@ def bundle_register(*, folder: Path, by: User | None) -> ModelVersion:
         )
         if created:
             audit.record(audit.Action.MODEL_REGISTERED, actor=by, subject=version)
-    if version.sha256 != bundle.sha256:
-        raise BundleError(
-            f"Another bundle is registered as {version}: give the new one a version of its own."
-        )
     return version
 
 

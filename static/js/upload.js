@@ -19,7 +19,10 @@ let sending = false; // what is typed and chosen belongs to the batch that is on
 let shown = null; // the sample whose results are below
 
 function choose(files) {
-  if (sending) return;
+  if (sending) {
+    summary.textContent = "These images are still being sent. Choose the next ones after that.";
+    return;
+  }
   if (finished) startOver();
   for (const file of files) {
     const item = template.content.firstElementChild.cloneNode(true);
@@ -52,9 +55,11 @@ function remove(entry) {
   update();
 }
 
+// A new list is a new batch: it may be another patient's.
 function startOver() {
   chosen = [];
   finished = false;
+  form.elements.batch.value = crypto.randomUUID ? crypto.randomUUID() : uuid();
   list.replaceChildren();
   update();
 }
@@ -192,7 +197,6 @@ function summarise(error, sample) {
 // The results of this batch stay below; the form is for the next one.
 function nextBatch() {
   finished = true;
-  form.elements.batch.value = crypto.randomUUID ? crypto.randomUUID() : uuid();
   for (const field of fields) field.value = "";
 }
 

@@ -222,6 +222,22 @@ def test_what_is_chosen_while_sending_goes_nowhere_else(
     expect(page.locator("#upload-results")).to_contain_text("Cells in HV-")
 
 
+def test_a_new_list_is_a_new_batch(
+    page: Page, live_system: RunningSystem, pictures: list[Path]
+) -> None:
+    """A list that was cleared with files left to send may be followed by another patient's."""
+    log_in(page, live_system, "technician")
+    batch = page.locator("#id_batch")
+    files = page.get_by_label("Drop images here, or choose them")
+    files.set_input_files(pictures[:1])
+    first = batch.input_value()
+    files.set_input_files(pictures[1:2])
+    assert batch.input_value() == first  # more of the same
+    page.get_by_role("button", name="Clear the list").click()
+    assert batch.input_value() != first
+    expect(page.locator("#files")).to_be_hidden()
+
+
 def test_a_log_in_elsewhere_lets_a_waiting_batch_go_on(
     page: Page, live_system: RunningSystem, pictures: list[Path]
 ) -> None:

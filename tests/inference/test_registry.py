@@ -59,6 +59,11 @@ def test_another_bundle_of_the_same_version_is_refused(folder: Path, tmp_path: P
     card.write_text(card.read_text().replace('"temperature": 1.0', '"temperature": 2.0'))
     with pytest.raises(BundleError, match="version of its own"):
         bundle_register(folder=other, by=None)
+    (bundle_folder(ModelVersion.objects.get()) / "model.tflite").write_bytes(b"damaged")
+    with pytest.raises(BundleError, match="version of its own"):
+        bundle_register(folder=other, by=None)
+    bundle_register(folder=folder, by=None)  # the right one mends it
+    model_activate(model_version=ModelVersion.objects.get(), by=None)
 
 
 def test_activation_is_a_row_and_an_event(folder: Path, tmp_path: Path) -> None:
