@@ -243,3 +243,4 @@ window.addEventListener("beforeunload", (event) => {
 });
 input.required = false; // the list counts, not the input, which is emptied after each choice
 update();
+choose([...input.files]); // what a quick person has chosen before this script was there

@@ -222,6 +222,18 @@ def test_what_is_chosen_while_sending_goes_nowhere_else(
     expect(page.locator("#upload-results")).to_contain_text("Cells in HV-")
 
 
+def test_what_is_chosen_before_the_script_is_there_counts(
+    page: Page, live_system: RunningSystem, pictures: list[Path]
+) -> None:
+    held: list[Route] = []
+    page.route(re.compile(r"/static/js/upload\."), lambda route: held.append(route))  # noqa: PLW0108
+    log_in(page, live_system, "technician")
+    page.get_by_label("Drop images here, or choose them").set_input_files(pictures[:2])
+    held[0].continue_()
+    expect(page.get_by_role("button", name="Analyse 2 images")).to_be_enabled()
+    expect(page.locator("#files .file")).to_have_count(2)
+
+
 def test_a_new_list_is_a_new_batch(
     page: Page, live_system: RunningSystem, pictures: list[Path]
 ) -> None:
