@@ -130,17 +130,17 @@ def build_classifier(
 
 def with_features(model: keras.Model) -> keras.Model:
     """The same network with two outputs: logits and the last feature map."""
-    return keras.Model(model.input, [model.output, feature_map(model)])
+    return keras.Model(model.input, [model.output, model.get_layer("pooled").input])
+
+
+def feature_map(model: keras.Model) -> keras.Model:
+    """The same network up to its last feature map: (N, h, w, D)."""
+    return keras.Model(model.input, model.get_layer("pooled").input)
 
 
 def pooled_features(model: keras.Model) -> keras.Model:
     """The same network up to what the dense layer sees: (N, D)."""
     return keras.Model(model.input, model.get_layer("pooled").output)
-
-
-def feature_map(model: keras.Model) -> keras.KerasTensor:
-    """The last feature map of a classifier, (N, h, w, D): what the pooling sees."""
-    return model.get_layer("pooled").input
 
 
 def _freeze(base: keras.Model, weights: str | None, *, adapt_norm: bool, first: str | None) -> None:

@@ -60,10 +60,11 @@ def test_built_saved_loaded_and_converted_it_answers_the_same(
     from ai_edge_litert.interpreter import Interpreter
 
     from inference.ml.export import to_tflite
-    from inference.ml.network import build_classifier, pooled_features, with_features
+    from inference.ml.network import build_classifier, feature_map, pooled_features
 
     model = build_classifier(3, SIZE, backbone=backbone, weights=None)
-    logits, features = (np.asarray(out) for out in with_features(model)(crops, training=False))
+    logits = np.asarray(model(crops, training=False))
+    features = np.asarray(feature_map(model)(crops, training=False))
     pooled = np.asarray(pooled_features(model)(crops, training=False))
     kernel, bias = model.get_layer("logits").get_weights()
 
@@ -76,7 +77,7 @@ def test_built_saved_loaded_and_converted_it_answers_the_same(
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     assert np.allclose(loaded(crops, training=False), logits, atol=1e-5)
-    assert with_features(loaded).output_shape == with_features(model).output_shape
+    assert feature_map(loaded).output_shape == feature_map(model).output_shape
 
     content, outputs = to_tflite(model)
     interpreter = Interpreter(model_content=content)
@@ -91,13 +92,13 @@ def test_built_saved_loaded_and_converted_it_answers_the_same(
 
 @pytest.mark.parametrize("backbone", sorted(set(DEPTHS) - {"scratch-cnn"}))
 def test_it_sees_what_its_weights_expect(backbone: str, crops: np.ndarray, tmp_path: Path) -> None:
-    from inference.ml.network import build_classifier, with_features
+    from inference.ml.network import build_classifier, feature_map
 
     network, preprocess = plain(backbone)
     network.save_weights(tmp_path / "plain.weights.h5")
     expected = np.asarray(network(preprocess((crops + 1) * 127.5), training=False))
     model = build_classifier(2, SIZE, backbone=backbone, weights=str(tmp_path / "plain.weights.h5"))
-    _, features = with_features(model)(crops, training=False)
+    features = feature_map(model)(crops, training=False)
 
     assert np.abs(expected).max() > 0
     assert np.allclose(features, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
