@@ -21,7 +21,7 @@ from inference.ml.bundle import Bundle
 from inference.ml.calibrate import calibration_error, confidence_thresholds, fit_temperature
 from inference.ml.data import DataError, Decode, Item, Listing, count_by, cut_crops, list_items
 from inference.ml.engine import softmax
-from inference.ml.evaluate import evaluate
+from inference.ml.evaluation.figures import evaluate
 from inference.ml.export import check_target, write_bundle
 from inference.ml.fit import Part, Schedule, fine_tune, predict_logits, warm_up
 from inference.ml.network import build_classifier
