@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from inference.ml.evaluation.intervals import (
+    WILSON,
     Figure,
     Floats,
     Ints,
@@ -62,16 +63,17 @@ def figures_of(
     present = [index for index in range(len(classes)) if pooled[index].sum()]
     per_class = {classes[index]: _class_figures(tables, index, photographs) for index in present}
 
-    def macro(name: str) -> Figure:
-        return mean_of_shares([figures[name] for figures in per_class.values()])
+    def macro(name: str, *, independent: bool) -> Figure:
+        shares = [figures[name] for figures in per_class.values()]
+        return mean_of_shares(shares, independent=independent)
 
     return {
         "images": len(labels),
         "photographs": len(photographs),
         "accuracy": photographs.share(np.trace(tables, axis1=1, axis2=2), tables.sum(axis=(1, 2))),
-        "balanced_accuracy": macro("recall"),
-        "macro_precision": macro("precision"),
-        "macro_f1": macro("f1"),
+        "balanced_accuracy": macro("recall", independent=True),
+        "macro_precision": macro("precision", independent=False),
+        "macro_f1": macro("f1", independent=False),
         "by_photograph": by_photograph(probabilities, labels, photographs, classes),
         "classes": per_class,
         "confusion": pooled.astype(int).tolist(),
@@ -146,5 +148,5 @@ def _counted(right: np.ndarray) -> dict[str, Any]:
         "images": trials,
         "value": rounded(hits / trials),
         "interval": [*map(rounded, wilson(hits, trials))],
-        "by": "wilson",
+        "by": WILSON,
     }

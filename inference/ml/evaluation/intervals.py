@@ -17,7 +17,7 @@ Figure = dict[str, Any]
 
 BOOTSTRAP = "bootstrap"
 WILSON = "wilson"
-COMBINED = "combined wilson"
+COMBINED = "combined"
 NONE = "none"
 
 FEW_PHOTOGRAPHS = 20
@@ -149,11 +149,18 @@ def wilson(successes: float, trials: float) -> tuple[float, float]:
     return max(0.0, (middle - reach) / scale), min(1.0, (middle + reach) / scale)
 
 
-def mean_of_shares(figures: Sequence[Figure]) -> Figure:
-    """The plain mean of shares of different pictures, such as the recalls of the classes.
+def mean_of_shares(figures: Sequence[Figure], *, independent: bool = True) -> Figure:
+    """The plain mean of shares, such as the recalls of the classes.
 
     Its interval comes from theirs, so that a class without any error, or with three
     photographs, makes it as wide as it should be.
+
+    Parameters
+    ----------
+    figures : sequence of Figure
+    independent : bool
+        Whether they are of different pictures, so that some of their errors cancel.
+        Otherwise they are taken to err all the same way, which is careful.
 
     References
     ----------
@@ -167,8 +174,11 @@ def mean_of_shares(figures: Sequence[Figure]) -> Figure:
     values = np.array([figure["value"] for figure in known])
     lows, highs = np.array([figure["interval"] for figure in known]).T
     value = float(values.mean())
-    low = value - math.sqrt(float(((values - lows) ** 2).sum())) / len(known)
-    high = value + math.sqrt(float(((highs - values) ** 2).sum())) / len(known)
+    if independent:
+        low = value - math.sqrt(float(((values - lows) ** 2).sum())) / len(known)
+        high = value + math.sqrt(float(((highs - values) ** 2).sum())) / len(known)
+    else:
+        low, high = float(lows.mean()), float(highs.mean())
     interval = [rounded(max(0.0, low)), rounded(min(1.0, high))]
     return {"value": rounded(value), "interval": interval, "by": COMBINED, **counts}
 
