@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.ml.finder import SMALLEST_CELL, SMALLEST_PLATELET, find_cells
+from inference.ml.finder import SMALLEST_CELL, SMALLEST_PLATELET, Box, find_cells
 from inference.ml.preprocess import Preprocessing, crop_cell, prepare
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp"})
@@ -150,11 +150,15 @@ def main_cell_crop(
 
     A picture that is labelled as a platelet is searched for smaller things, too.
     """
+    box = main_cell_box(image, label)
+    return None if box is None else crop_cell(prepare(image, parameters), box, parameters)
+
+
+def main_cell_box(image: NDArray[np.uint8], label: str) -> Box | None:
+    """Where a picture's main cell lies, or None if none is found; see `main_cell_crop`."""
     smallest = SMALLEST_PLATELET if label == PLATELET else SMALLEST_CELL
     cells = find_cells(image, smallest=smallest)
-    if not cells:
-        return None
-    return crop_cell(prepare(image, parameters), cells[0].box, parameters)
+    return cells[0].box if cells else None
 
 
 def cut_crops(

@@ -102,6 +102,16 @@ def crop_square(box: Box, parameters: Preprocessing) -> tuple[int, int, int]:
     return left, top, side
 
 
+def box_in_crop(box: Box, parameters: Preprocessing) -> Box:
+    """Where the box of a cell lies in its crop, in whole pixels of the crop."""
+    left, top, side = crop_square(box, parameters)
+    scale = parameters.size / side
+    x, y = round((box.x - left) * scale), round((box.y - top) * scale)
+    right = round((box.x + box.width - left) * scale)
+    bottom = round((box.y + box.height - top) * scale)
+    return Box(x, y, max(1, right - x), max(1, bottom - y))
+
+
 def crop_cell(
     prepared: NDArray[np.uint8], box: Box, parameters: Preprocessing
 ) -> NDArray[np.uint8]:
