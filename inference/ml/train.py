@@ -27,7 +27,7 @@ from inference.ml.calibrate import (
 )
 from inference.ml.data import DataError, Decode, Item, Listing, count_by, cut_crops, list_items
 from inference.ml.engine import softmax
-from inference.ml.evaluate import evaluate
+from inference.ml.evaluation.figures import evaluate
 from inference.ml.export import head_of, to_tflite, write_bundle
 from inference.ml.fit import Part, Schedule, fine_tune, warm_up
 from inference.ml.litert import FeatureNetwork
