@@ -196,9 +196,8 @@ def _edge_width(copy: NDArray[np.uint8], field: float, radius: float) -> float |
     # Smeared rims of missing corners are no edges of cells.
     reach = max(2, round(_REACH * radius))
     around = 2 * reach + 1
-    away = (
-        cv2.dilate(_black(copy).astype(np.uint8), np.ones((around + 8, around + 8), np.uint8)) == 0
-    )
+    rim = np.ones((around + 8, around + 8), np.uint8)
+    away = cv2.dilate(_black(copy).astype(np.uint8), rim) == 0
 
     green = cv2.GaussianBlur(copy[..., 1], (0, 0), _SMOOTHING)
     window = np.ones((around, around), np.uint8)
