@@ -34,8 +34,8 @@ def build_classifier(
     Returns
     -------
     keras.Model
-        From (N, size, size, 3) in -1 to 1 to ``logits`` (N, classes); its layer
-        ``out_relu`` gives the last feature map.
+        From (N, size, size, 3) in -1 to 1 to ``logits`` (N, classes); what goes into its
+        layer ``pooled`` is the last feature map.
 
     Raises
     ------
@@ -63,11 +63,11 @@ def build_classifier(
     return keras.Model(base.input, logits, name="white_cells")
 
 
-def with_features(model: keras.Model) -> keras.Model:
-    """The same network with two outputs: logits and the last feature map."""
-    return keras.Model(model.input, [model.output, model.get_layer("out_relu").output])
+def feature_map(model: keras.Model) -> keras.Model:
+    """The same network up to its last feature map: (N, h, w, D)."""
+    return keras.Model(model.input, model.get_layer("pooled").input)
 
 
 def pooled_features(model: keras.Model) -> keras.Model:
-    """The same network up to what the dense layer sees: (N, 1280)."""
+    """The same network up to what the dense layer sees: (N, D)."""
     return keras.Model(model.input, model.get_layer("pooled").output)
