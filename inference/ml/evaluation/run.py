@@ -69,9 +69,7 @@ class Settings:
     command: str = ""
 
 
-def run(
-    settings: Settings, report: Report = lambda *_: None, *, decode: Decode
-) -> dict[str, Any]:
+def run(settings: Settings, report: Report = lambda *_: None, *, decode: Decode) -> dict[str, Any]:
     """Evaluate, and write ``report.html`` and ``report.json``.
 
     Parameters
@@ -293,9 +291,7 @@ def _model(bundle: Bundle) -> dict[str, Any]:
     }
 
 
-def _data(
-    listing: Listing, items: list[Item], dropped: int, settings: Settings
-) -> dict[str, Any]:
+def _data(listing: Listing, items: list[Item], dropped: int, settings: Settings) -> dict[str, Any]:
     return {
         "fingerprint": Listing(items, ()).fingerprint(),
         "pictures": count_by([item.stratum for item in items]),
