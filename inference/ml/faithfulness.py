@@ -85,7 +85,7 @@ def faithfulness(
     """
     rng = np.random.default_rng(seed)
     right = engine.probabilities(crops).argmax(axis=1) == labels
-    chosen = _spread_over(groups, np.flatnonzero(right), rng)[:at_most]
+    chosen = spread_over(groups, np.flatnonzero(right), rng)[:at_most]
     if not len(chosen):
         raise ValueError("The model names none of these crops rightly: no heat map to judge.")
     size = crops.shape[1]
@@ -193,7 +193,7 @@ def middle_map(size: int) -> NDArray[np.float32]:
     return spread(np.outer(line, line), size)
 
 
-def _spread_over(
+def spread_over(
     groups: Sequence[str], candidates: NDArray[np.integer], rng: np.random.Generator
 ) -> list[int]:
     """The candidates in random order, but one of every group before a second of any."""
