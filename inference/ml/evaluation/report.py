@@ -5,16 +5,18 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image
 
 from inference.ml.evaluation import plots
 
+_TEMPLATES = Path(__file__).parents[1] / "templates"
 _HOW = {
     "wilson": "Wilson's interval over photographs: few of them, or few errors",
     "combined": "combined from the intervals of the classes",
@@ -36,7 +38,7 @@ def render(result: Mapping[str, Any], pictures: NDArray[np.uint8]) -> str:
         Crops of the mistakes of all sets, in their order.
     """
     environment = Environment(
-        loader=PackageLoader("inference.ml.evaluation", ""),
+        loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -46,7 +48,7 @@ def render(result: Mapping[str, Any], pictures: NDArray[np.uint8]) -> str:
     environment.globals |= {"plots": {name: _drawn(name) for name in _DRAWINGS}}
     images = iter([_jpeg(picture) for picture in pictures])
     galleries = [[next(images) for _ in one["mistakes"]] for one in result["sets"]]
-    return environment.get_template("report.html.jinja").render(
+    return environment.get_template("report.html.j2").render(
         result=result, galleries=galleries, crop=pictures.shape[1]
     )
 
