@@ -72,6 +72,7 @@ def measure(folder: Path, picture: Path, repeats: int) -> None:
     prepared = prepare(image, parameters)
     crop = crop_cell(prepared, cells[0].box, parameters)[None]
 
+    views, features = bundle.card.network["views"], one.features(crop)
     model = keras.models.load_model(bundle.keras_path)
     inputs = to_network(crop, parameters)
     traced = tf.function(lambda batch: model(batch, training=False))
@@ -79,8 +80,10 @@ def measure(folder: Path, picture: Path, repeats: int) -> None:
 
     height, width = image.shape[:2]
     rows: list[tuple[str, Callable[[], object]]] = [
-        ("LiteRT, 1 thread, one crop", lambda: one.run(crop)),
-        ("LiteRT, 2 threads, one crop", lambda: two.run(crop)),
+        ("LiteRT, 1 thread, one crop", lambda: one.run(crop, views=1)),
+        ("LiteRT, 2 threads, one crop", lambda: two.run(crop, views=1)),
+        (f"the same in {views} view(s), 1 thread", lambda: one.features(crop)),
+        ("distance to training", lambda: one.unfamiliarity(features)),
         ("tf.function, one crop (peer)", lambda: traced(tensor).numpy()),
         ("keras.predict, one crop (peer)", lambda: model.predict(inputs, verbose=0)),
         ("read and decode the picture", lambda: decode(picture.read_bytes())),

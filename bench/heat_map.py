@@ -104,7 +104,7 @@ def methods(engine: Engine) -> dict[str, Method]:
     rng = np.random.default_rng(0)
 
     def activation(crops: Crop, index: int) -> NDArray[np.float32]:
-        _, features = engine.run(crops)
+        _, features = engine.run(crops, views=1)
         weights = kernel[:, index] - kernel.mean(axis=1)
         return np.asarray(features @ weights, np.float32)
 

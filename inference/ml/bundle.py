@@ -1,7 +1,9 @@
 """A trained model in a folder: read it, check it, refuse it if anything is off.
 
-``model.tflite`` serves, ``model.keras`` is what training goes on from, and
-``card.json`` says everything else, with the SHA-256 of both.
+``model.tflite`` goes from a crop to its feature map and ``head.npz`` from there to the
+answer; ``features.npz`` and ``manifest.csv.gz`` are what is left of the training data
+(see `inference.ml.sidecar`); ``model.keras``, if there, is what training goes on from.
+``card.json`` says everything else, with the SHA-256 of all of them.
 """
 
 from __future__ import annotations
@@ -15,15 +17,28 @@ from pathlib import Path
 from typing import Any
 
 from inference.ml.preprocess import Preprocessing
+from inference.ml.views import VIEWS
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 CARD_NAME = "card.json"
 TFLITE_NAME = "model.tflite"
+HEAD_NAME = "head.npz"
+FEATURES_NAME = "features.npz"
+MANIFEST_NAME = "manifest.csv.gz"
 KERAS_NAME = "model.keras"
+
+SCORE = "cosine-knn"
+"""Of unfamiliarity, see `inference.ml.unfamiliar`; there is no other yet."""
+
+_NEEDED = (TFLITE_NAME, HEAD_NAME, FEATURES_NAME, MANIFEST_NAME)
 
 
 class BundleError(Exception):
     """A model bundle cannot be used; the message says why and what to do."""
+
+
+class SchemaError(BundleError, ValueError):
+    """A bundle was made by another version of the program."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +58,12 @@ class Card:
     preprocessing : Preprocessing
     finder_version : str
         The finder that cut the training crops.
-    outputs : dict
-        Names of the tensors ``logits`` (1, C) and ``features`` (1, h, w, channels).
+    network : dict
+        ``backbone``; its ``width``; how many ``features`` its last map has; over how many
+        ``views`` (symmetries of the square) answers are averaged.
+    unfamiliarity : dict
+        The ``score``, how many ``neighbours`` it looks at, the ``threshold`` over which a
+        cell is flagged, and the ``share`` of home's cells that may be.
     temperature : float
         Divides the logits before softmax.
     thresholds : dict
@@ -61,7 +80,8 @@ class Card:
     classes: tuple[str, ...]
     preprocessing: Preprocessing
     finder_version: str
-    outputs: dict[str, str]
+    network: dict[str, Any]
+    unfamiliarity: dict[str, Any]
     temperature: float
     thresholds: dict[str, float]
     metrics: dict[str, Any]
@@ -79,12 +99,19 @@ class Card:
 
         Raises
         ------
+        SchemaError
+            If it is of another schema.
         ValueError
-            If it is no JSON, of another schema, incomplete or inconsistent.
+            If it is no JSON, incomplete or inconsistent.
         """
         values = json.loads(text)
-        if not isinstance(values, dict) or values.get("schema") != SCHEMA_VERSION:
-            raise ValueError(f"its schema is not {SCHEMA_VERSION}")
+        if not isinstance(values, dict):
+            raise ValueError("it is no object")
+        if values.get("schema") != SCHEMA_VERSION:
+            raise SchemaError(
+                f"its schema is {values.get('schema')}, and this version of the program reads "
+                f"{SCHEMA_VERSION}"
+            )
         missing = {field.name for field in fields(cls)} ^ set(values)
         if missing:
             raise ValueError(f"these entries are missing or unknown: {', '.join(sorted(missing))}")
@@ -109,10 +136,19 @@ class Card:
             raise ValueError("its thresholds are not all in 0 to 1")
         if not (math.isfinite(self.temperature) and self.temperature > 0):
             raise ValueError("its temperature is not positive")
-        if not {"logits", "features"} <= set(self.outputs):
-            raise ValueError("it does not name the outputs logits and features")
-        if not isinstance(self.files, dict) or TFLITE_NAME not in self.files:
-            raise ValueError(f"it has no SHA-256 of {TFLITE_NAME}")
+        if set(self.network) != {"backbone", "width", "features", "views"}:
+            raise ValueError("its network is not backbone, width, features and views")
+        if self.network["features"] < 1 or self.network["views"] not in VIEWS:
+            raise ValueError(f"its network has no features, or views are not in {VIEWS}")
+        if set(self.unfamiliarity) != {"score", "neighbours", "threshold", "share"}:
+            raise ValueError("its unfamiliarity is not score, neighbours, threshold and share")
+        if self.unfamiliarity["score"] != SCORE or self.unfamiliarity["neighbours"] < 1:
+            raise ValueError("its score of unfamiliarity is none that this program knows")
+        if not 0 <= self.unfamiliarity["threshold"] <= 2:
+            raise ValueError("its threshold of unfamiliarity is not in 0 to 2")
+        lacking = set(_NEEDED) - set(dict(self.files))
+        if lacking:
+            raise ValueError(f"it has no SHA-256 of {', '.join(sorted(lacking))}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +181,18 @@ class Bundle:
         return self.path / TFLITE_NAME
 
     @property
+    def head_path(self) -> Path:
+        return self.path / HEAD_NAME
+
+    @property
+    def features_path(self) -> Path:
+        return self.path / FEATURES_NAME
+
+    @property
+    def manifest_path(self) -> Path:
+        return self.path / MANIFEST_NAME
+
+    @property
     def keras_path(self) -> Path:
         return self.path / KERAS_NAME
 
@@ -159,6 +207,8 @@ def load_bundle(path: Path) -> Bundle:
 
     Raises
     ------
+    SchemaError
+        If it was made by another version of the program.
     BundleError
         If the folder, its card or a file that the card names is missing or altered.
     """
@@ -172,7 +222,8 @@ def load_bundle(path: Path) -> Bundle:
     try:
         card = Card.from_json(text.decode())
     except ValueError as error:
-        raise BundleError(
+        kind = SchemaError if isinstance(error, SchemaError) else BundleError
+        raise kind(
             f"The card of the model at {path} cannot be used: {error}. "
             "Copy the bundle again or train one with this version of the program."
         ) from error

@@ -6,20 +6,23 @@ cropping run side by side, the network one call at a time.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
 from inference.ml.bundle import Bundle, BundleError
 from inference.ml.finder import Box, find_cells
-from inference.ml.preprocess import crop_cell, prepare, to_network
+from inference.ml.litert import FeatureNetwork
+from inference.ml.preprocess import crop_cell, prepare
+from inference.ml.quality import Quality, measure_quality
+from inference.ml.sidecar import TRAIN, Head, TrainingFeatures
+from inference.ml.unfamiliar import Neighbours
 
 UNCERTAIN = "uncertain"
+UNFAMILIAR = "unfamiliar"
 BORDER = "border"
 NO_CELL = "no_cell"
 
@@ -37,25 +40,31 @@ class CellPrediction:
         Its calibrated probability.
     probabilities : dict
         Of every class, in the bundle's order.
+    unfamiliarity : float
+        Distance to the nearest cells of training, 0 to 2.
     flags : tuple of str
-        ``uncertain``: under the class's threshold; ``border``: cut off by the
-        picture's edge, so that part of the cell was not seen.
+        ``uncertain``: under the class's threshold; ``unfamiliar``: unlike anything in
+        training, so that neither class nor confidence means much; ``border``: cut off
+        by the picture's edge, so that part of the cell was not seen.
     """
 
     box: Box
     label: str
     confidence: float
     probabilities: dict[str, float]
+    unfamiliarity: float
     flags: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class PictureResult:
-    """The cells of a picture, main cell first, and how long it took in milliseconds."""
+    """The cells of a picture, main cell first, how long it took in milliseconds, and how
+    good the picture is."""
 
     cells: list[CellPrediction]
     find_ms: float
     engine_ms: float
+    quality: Quality
 
     @property
     def main(self) -> CellPrediction | None:
@@ -71,7 +80,8 @@ class PictureResult:
 
     @property
     def flags(self) -> tuple[str, ...]:
-        return self.main.flags if self.main else (NO_CELL,)
+        """The main cell's, or ``no_cell``, and what is wrong with the picture as a whole."""
+        return (*(self.main.flags if self.main else (NO_CELL,)), *self.quality.flags)
 
 
 class Engine:
@@ -91,31 +101,26 @@ class Engine:
 
     def __init__(self, bundle: Bundle, *, threads: int = 1) -> None:
         self.bundle = bundle
-        self._lock = threading.Lock()
+        card = bundle.card
         try:
             # From memory, so that a bundle replaced on disk cannot change under a process.
-            self._interpreter = Interpreter(
-                model_content=bundle.tflite_path.read_bytes(), num_threads=threads
+            self._network = FeatureNetwork(
+                bundle.tflite_path.read_bytes(),
+                card.preprocessing,
+                views=card.network["views"],
+                threads=threads,
             )
-            self._interpreter.allocate_tensors()
         except (OSError, ValueError, RuntimeError) as error:
             raise BundleError(
                 f"The network of the model at {bundle.path} cannot be loaded ({error}). "
                 "Copy the bundle again or update ai-edge-litert."
             ) from error
-        self._input = self._interpreter.get_input_details()[0]
-        outputs = {detail["name"]: detail for detail in self._interpreter.get_output_details()}
-        try:
-            self._logits = outputs[bundle.card.outputs["logits"]]
-            self._features = outputs[bundle.card.outputs["features"]]
-        except KeyError as error:
-            raise BundleError(
-                f"The network of the model at {bundle.path} has no output {error}, "
-                "which its card names. Train or copy the bundle again."
-            ) from error
-        size = bundle.card.preprocessing.size
-        shapes = tuple(self._input["shape"]), tuple(self._logits["shape"])
-        if shapes != ((1, size, size, 3), (1, len(bundle.classes))):
+        self.head = Head.load(bundle.head_path)
+        references = TrainingFeatures.load(bundle.features_path).of_side(TRAIN).features
+        self._neighbours = Neighbours(references, card.unfamiliarity["neighbours"])
+        width, classes = card.network["features"], len(bundle.classes)
+        shapes = self._network.shape[-1], self.head.kernel.shape, references.shape[1]
+        if shapes != (width, (width, classes), width):
             raise BundleError(
                 f"The network of the model at {bundle.path} does not have the shapes that "
                 "its card describes. Train or copy the bundle again."
@@ -139,7 +144,9 @@ class Engine:
         found = time.perf_counter()
         cells = self.predict_boxes(image, boxes)
         done = time.perf_counter()
-        return PictureResult(cells, (found - start) * 1e3, (done - found) * 1e3)
+        return PictureResult(
+            cells, (found - start) * 1e3, (done - found) * 1e3, measure_quality(image)
+        )
 
     def predict_boxes(self, image: NDArray[np.uint8], boxes: Sequence[Box]) -> list[CellPrediction]:
         """Classify the cells in given boxes of a picture, in their order.
@@ -155,10 +162,9 @@ class Engine:
         prepared = prepare(image, parameters)
         crops = np.stack([crop_cell(prepared, box, parameters) for box in boxes])
         height, width = image.shape[:2]
-        return [
-            self._prediction(box, row, (height, width))
-            for box, row in zip(boxes, self.probabilities(crops), strict=True)
-        ]
+        features = self.features(crops)
+        told = zip(boxes, self._probabilities(features), self.unfamiliarity(features), strict=True)
+        return [self._prediction(box, row, far, (height, width)) for box, row, far in told]
 
     def probabilities(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Calibrated class probabilities of crops.
@@ -172,49 +178,59 @@ class Engine:
         float32 array of shape (N, C)
             Rows sum to 1.
         """
-        logits, _ = self.run(crops)
-        return softmax(logits / np.float32(self.bundle.card.temperature))
+        return self._probabilities(self.features(crops))
 
-    def run(self, crops: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def features(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """What the last layer sees of crops (N, S, S, 3): float32 (N, D)."""
+        return self._network.features(crops)
+
+    def unfamiliarity(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """How far (N,) features (N, D) are from the nearest of training, 0 to 2."""
+        return self._neighbours.distances(features)
+
+    def run(
+        self, crops: NDArray[np.uint8], *, views: int | None = None
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Raw answers of the network.
 
         Parameters
         ----------
         crops : uint8 array of shape (N, S, S, 3)
+        views : int, optional
+            Symmetries of the square to average over: 1, 2, 4 or 8; the card's by default.
 
         Returns
         -------
         logits : float32 array of shape (N, C)
-        features : float32 array of shape (N, h, w, channels)
+        maps : float32 array of shape (N, h, w, D)
             The last feature map, of which the logits see the average.
         """
-        inputs = to_network(crops, self.bundle.card.preprocessing)
-        logits = np.empty((len(inputs), *self._logits["shape"][1:]), np.float32)
-        features = np.empty((len(inputs), *self._features["shape"][1:]), np.float32)
-        # Batches gain nothing on a CPU, and one at a time the shape stays fixed. The lock
-        # is taken for each crop, so that a long batch does not shut out a single one.
-        for index in range(len(inputs)):
-            with self._lock:
-                self._interpreter.set_tensor(self._input["index"], inputs[index : index + 1])
-                self._interpreter.invoke()
-                logits[index] = self._interpreter.get_tensor(self._logits["index"])[0]
-                features[index] = self._interpreter.get_tensor(self._features["index"])[0]
-        return logits, features
+        maps = np.empty((len(crops), *self._network.shape), np.float32)
+        features = np.empty((len(crops), self._network.shape[-1]), np.float32)
+        for index, feature_map in enumerate(self._network.maps(crops, views=views)):
+            maps[index], features[index] = feature_map, feature_map.mean(axis=(0, 1))
+        return self.head.logits(features), maps
+
+    def _probabilities(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        return softmax(self.head.logits(features) / np.float32(self.bundle.card.temperature))
 
     def _prediction(
-        self, box: Box, row: NDArray[np.float32], shape: tuple[int, int]
+        self, box: Box, row: NDArray[np.float32], distance: float, shape: tuple[int, int]
     ) -> CellPrediction:
         best = int(row.argmax())
         label, confidence = self.bundle.classes[best], float(row[best])
+        card = self.bundle.card
         flags = []
-        if not confidence >= self.bundle.card.thresholds[label]:  # not a number is not certain
+        if not confidence >= card.thresholds[label]:  # not a number is not certain
             flags.append(UNCERTAIN)
+        if not distance <= card.unfamiliarity["threshold"]:
+            flags.append(UNFAMILIAR)
         if touches_border(box, shape):
             flags.append(BORDER)
         probabilities = {
             name: float(value) for name, value in zip(self.bundle.classes, row, strict=True)
         }
-        return CellPrediction(box, label, confidence, probabilities, tuple(flags))
+        return CellPrediction(box, label, confidence, probabilities, float(distance), tuple(flags))
 
 
 def touches_border(box: Box, shape: tuple[int, int]) -> bool:

@@ -86,7 +86,8 @@ def build_classifier(
     Returns
     -------
     keras.Model
-        From (N, size, size, 3) in -1 to 1 to ``logits`` (N, classes).
+        From (N, size, size, 3) in -1 to 1 to ``logits`` (N, classes); what goes into its
+        layer ``pooled`` is the last feature map.
 
     Raises
     ------
@@ -126,11 +127,6 @@ def build_classifier(
     dropped = keras.layers.Dropout(dropout, name="dropout")(pooled)
     logits = keras.layers.Dense(classes, name="logits")(dropped)
     return keras.Model(base.input, logits, name="white_cells")
-
-
-def with_features(model: keras.Model) -> keras.Model:
-    """The same network with two outputs: logits and the last feature map."""
-    return keras.Model(model.input, [model.output, model.get_layer("pooled").input])
 
 
 def feature_map(model: keras.Model) -> keras.Model:

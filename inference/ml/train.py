@@ -15,18 +15,29 @@ from typing import Any, Literal
 import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
-from inference.ml.augment import WIDER
+from inference.ml.augment import WIDER, centre
 from inference.ml.bundle import Bundle
-from inference.ml.calibrate import calibration_error, confidence_thresholds, fit_temperature
+from inference.ml.calibrate import (
+    balanced_weights,
+    calibration_error,
+    confidence_thresholds,
+    fit_temperature,
+)
 from inference.ml.data import DataError, Decode, Item, Listing, count_by, cut_crops, list_items
 from inference.ml.engine import softmax
-from inference.ml.evaluate import evaluate
-from inference.ml.export import check_target, write_bundle
-from inference.ml.fit import Part, Schedule, fine_tune, predict_logits, warm_up
+from inference.ml.evaluation.figures import evaluate
+from inference.ml.export import head_of, to_tflite, write_bundle
+from inference.ml.fit import Part, Schedule, fine_tune, warm_up
+from inference.ml.litert import FeatureNetwork
 from inference.ml.network import build_classifier
 from inference.ml.preprocess import Preprocessing
+from inference.ml.sidecar import TRAIN, VALIDATION, ManifestRow, TrainingFeatures, kept_rows
 from inference.ml.split import SIDES, Side, split_by_group
+from inference.ml.unfamiliar import describe
+from inference.ml.views import VIEWS
+from inference.ml.writing import check_target
 
 Stage = Literal["cut", "warm up", "train", "evaluate"]
 _PARITY_CROPS = 64
@@ -53,6 +64,8 @@ class Settings:
     validation, test : float
         Shares of the source photographs.
     seed : int
+    views : int
+        Symmetries of the square over which the finished model averages: 1, 2, 4 or 8.
     command : str
         How the run was started, for the card.
     """
@@ -69,12 +82,15 @@ class Settings:
     validation: float = 0.15
     test: float = 0.2
     seed: int = 0
+    views: int = 1
     command: str = ""
 
     def __post_init__(self) -> None:
         counts = (self.epochs, self.crops_per_epoch, self.batch, self.patience)
         if min(counts) < 1 or not self.learning_rate > 0:
             raise ValueError("Epochs, crops, batch, patience and learning rate must be positive.")
+        if self.views not in VIEWS:
+            raise ValueError(f"There are no {self.views} views; choose of {VIEWS}.")
         if min(self.validation, self.test) <= 0 or self.validation + self.test >= 1:
             raise ValueError(
                 "The shares for validation and test must be above 0, together below 1."
@@ -158,15 +174,37 @@ def _evaluate_and_write(
 ) -> Bundle:
     preprocessing = Preprocessing()
     validation, test = parts["validation"], parts["test"]
-    logits = predict_logits(model, validation.crops, preprocessing)
+    # The figures are those of the network that is served.
+    content, head = to_tflite(model), head_of(model)
+    network = FeatureNetwork(content, preprocessing, views=settings.views, threads=2)
+    seen = network.features(validation.crops)
+    logits = head.logits(seen)
     temperature = fit_temperature(logits, validation.labels, validation.weights)
     thresholds = confidence_thresholds(
         softmax(logits / np.float32(temperature)), validation.labels, validation.weights
     )
-    test_logits = predict_logits(model, test.crops, preprocessing)
+    test_logits = head.logits(network.features(test.crops))
+    features = _features_kept(parts, network, seen)
+    weights = balanced_weights(
+        *(getattr(features.of_side(VALIDATION), name).tolist() for name in ("groups", "datasets"))
+    )
     return write_bundle(
         model,
         settings.out,
+        network={
+            "backbone": "mobilenetv2",
+            "width": 1.0,
+            "features": network.shape[-1],
+            "views": settings.views,
+        },
+        content=content,
+        features=features,
+        unfamiliarity=describe(features, weights),
+        manifest=[
+            ManifestRow(side, item.dataset, item.label, item.group, item.sha256)
+            for side, part in parts.items()
+            for item in part.items
+        ],
         classes=listing.classes,
         preprocessing=preprocessing,
         temperature=temperature,
@@ -181,6 +219,31 @@ def _evaluate_and_write(
         split=_split_card(parts, settings),
         training=_training_card(settings, history),
         parity_crops=test.crops[:: max(1, len(test.items) // _PARITY_CROPS)],
+    )
+
+
+def _features_kept(
+    parts: dict[Side, Part], network: FeatureNetwork, validation: NDArray[np.float32]
+) -> TrainingFeatures:
+    """The features that go into the bundle; those of the validation side are there already."""
+    train = parts["train"]
+    items = [*train.items, *parts["validation"].items]
+    rows = kept_rows([item.group for item in items], [item.sha256 for item in items])
+    border = len(train.items)
+    of_train, of_validation = rows[rows < border], rows[rows >= border] - border
+    crops = centre(train.crops[of_train], network.preprocessing.size)
+    chosen = [items[row] for row in rows]
+    return TrainingFeatures(
+        features=np.concatenate([network.features(crops), validation[of_validation]]).astype(
+            np.float16
+        ),
+        labels=np.concatenate(
+            [train.labels[of_train], parts["validation"].labels[of_validation]]
+        ).astype(np.int16),
+        sides=np.repeat([TRAIN, VALIDATION], [len(of_train), len(of_validation)]).astype(np.uint8),
+        groups=np.array([item.group for item in chosen]),
+        datasets=np.array([item.dataset for item in chosen]),
+        shas=np.array([item.sha256[:16] for item in chosen]),
     )
 
 

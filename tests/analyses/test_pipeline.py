@@ -43,7 +43,7 @@ def hints(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 def result(*labels: str) -> PictureResult:
     cells = [
-        CellPrediction(Box(10 * n, 5, 8, 8), label, 0.9, {label: 0.9, "other": 0.1}, ())
+        CellPrediction(Box(10 * n, 5, 8, 8), label, 0.9, {label: 0.9, "other": 0.1}, 0.0, ())
         for n, label in enumerate(labels)
     ]
     return PictureResult(cells, find_ms=4.0, engine_ms=3.0)

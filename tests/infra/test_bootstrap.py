@@ -6,10 +6,10 @@ import pytest
 from django.core.management import CommandError, call_command
 from pytest_django import Settings
 
-from accounts.models import User
-from inference.ml.bundle import TFLITE_NAME
+from accounts.models import AuditEvent, User
+from inference.ml.bundle import CARD_NAME, SCHEMA_VERSION, TFLITE_NAME
 from inference.models import Deployment, ModelVersion
-from inference.selectors import active_model_version
+from inference.selectors import active_model_version, bundle_folder
 from tests.bundles import make_bundle
 from tests.system import passwords_in
 
@@ -106,6 +106,39 @@ def test_a_damaged_update_leaves_the_model_in_use(
     _, errors = bootstrap(capsys)
     assert errors.endswith("first stays in use.\n")
     assert [version.version for version in ModelVersion.objects.all()] == ["first"]
+
+
+def test_a_model_of_another_schema_makes_way_for_the_shipped_one(
+    capsys: pytest.CaptureFixture[str], settings: Settings, installation: Path
+) -> None:
+    bootstrap(capsys)
+    first = active_model_version()
+    assert first
+    card = bundle_folder(first) / CARD_NAME
+    card.write_text(card.read_text().replace(f'"schema": {SCHEMA_VERSION}', '"schema": 1'))
+    settings.MODEL_BUNDLE = make_bundle(installation / "update", "second")
+    output, errors = bootstrap(capsys)
+
+    assert output == (
+        "first was made by another version of the program and cannot be used any more: "
+        "the shipped model takes its place.\nModel in use: second\n"
+    )
+    assert errors == ""
+    event = AuditEvent.objects.filter(action="model_activated").latest("at")
+    assert event.details == {"before": "first"}
+    assert bootstrap(capsys)[0] == "Model in use: second\n"
+
+
+def test_a_damaged_model_in_use_is_left_to_the_admin(
+    capsys: pytest.CaptureFixture[str], settings: Settings, installation: Path
+) -> None:
+    bootstrap(capsys)
+    first = active_model_version()
+    assert first
+    (bundle_folder(first) / TFLITE_NAME).write_bytes(b"damaged")
+    settings.MODEL_BUNDLE = make_bundle(installation / "update", "second")
+
+    assert bootstrap(capsys)[0].startswith("Model in use: first\n")
 
 
 def test_activate_model_refuses_an_unknown_version(capsys: pytest.CaptureFixture[str]) -> None:

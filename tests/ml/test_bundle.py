@@ -7,7 +7,18 @@ from typing import Any
 
 import pytest
 
-from inference.ml.bundle import CARD_NAME, TFLITE_NAME, Bundle, BundleError, Card, load_bundle
+from inference.ml.bundle import (
+    CARD_NAME,
+    FEATURES_NAME,
+    HEAD_NAME,
+    MANIFEST_NAME,
+    TFLITE_NAME,
+    Bundle,
+    BundleError,
+    Card,
+    SchemaError,
+    load_bundle,
+)
 from inference.ml.engine import Engine
 from inference.ml.finder import FINDER_VERSION
 from tests.bundles import make_bundle
@@ -66,7 +77,7 @@ def test_no_bundle_says_what_to_do(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        lambda card: card.update(schema=2),
+        lambda card: card.update(schema=3),
         lambda card: card.pop("temperature"),
         lambda card: card.update(surprise=1),
         lambda card: card.update(temperature=0),
@@ -74,7 +85,18 @@ def test_no_bundle_says_what_to_do(tmp_path: Path) -> None:
         lambda card: card.update(classes=["neutrophil", "neutrophil"]),
         lambda card: card.update(classes=None),
         lambda card: card.update(thresholds={"neutrophil": 0.5}),
-        lambda card: card.update(outputs={"logits": "a"}),
+        lambda card: card.update(network=None),
+        lambda card: card["network"].pop("width"),
+        lambda card: card["network"].update(views=3),
+        lambda card: card["network"].update(features=0),
+        lambda card: card["network"].update(features="many"),
+        lambda card: card["unfamiliarity"].pop("share"),
+        lambda card: card["unfamiliarity"].update(score="energy"),
+        lambda card: card["unfamiliarity"].update(neighbours=0),
+        lambda card: card["unfamiliarity"].update(threshold=float("nan")),
+        lambda card: card["files"].pop(HEAD_NAME),
+        lambda card: card["files"].pop(FEATURES_NAME),
+        lambda card: card["files"].pop(MANIFEST_NAME),
         lambda card: card["preprocessing"].update(size=4),
         lambda card: card["preprocessing"].pop("context"),
         lambda card: card.update(files={}),
@@ -95,6 +117,13 @@ def test_a_card_that_is_off_is_refused(
     rewrite(folder, change)
 
     with pytest.raises(BundleError, match="card"):
+        load_bundle(folder)
+
+
+def test_a_card_of_another_schema_says_so(folder: Path) -> None:
+    rewrite(folder, lambda card: card.update(schema=1))
+
+    with pytest.raises(SchemaError, match=r"its schema is 1, .* reads 2\. Copy the bundle again"):
         load_bundle(folder)
 
 
@@ -121,7 +150,8 @@ def test_a_network_that_is_none_is_refused(folder: Path) -> None:
 def test_the_bundle_that_ships_is_small_and_honest(bundle: Bundle) -> None:
     size = sum(path.stat().st_size for path in bundle.path.iterdir())
 
-    assert size < 20 * 2**20
+    assert size < 40 * 2**20
+    assert bundle.features_path.stat().st_size < 50 * 2**20
     assert set(bundle.classes) == {
         "basophil",
         "eosinophil",

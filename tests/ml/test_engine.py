@@ -9,21 +9,36 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
 
 from hematovision.files.gate import decode
-from inference.ml.bundle import Bundle, BundleError
+from inference.ml.bundle import FEATURES_NAME, HEAD_NAME, Bundle, BundleError
 from inference.ml.data import list_items
-from inference.ml.engine import BORDER, NO_CELL, UNCERTAIN, Engine
+from inference.ml.engine import BORDER, NO_CELL, UNCERTAIN, UNFAMILIAR, Engine
 from inference.ml.finder import Box, find_cells
+from inference.ml.sidecar import TRAIN, VALIDATION, TrainingFeatures
 from inference.ml.smear import SyntheticSmear, make_smear
+from inference.ml.views import view, view_back
 from tests.ml.conftest import BUNDLE
 
 pytestmark = pytest.mark.unit
 
 
-def with_thresholds(bundle: Bundle, value: float) -> Bundle:
-    thresholds = dict.fromkeys(bundle.classes, value)
-    return replace(bundle, card=replace(bundle.card, thresholds=thresholds))
+def with_thresholds(bundle: Bundle, value: float, distance: float = 2.0) -> Bundle:
+    card = replace(
+        bundle.card,
+        thresholds=dict.fromkeys(bundle.classes, value),
+        unfamiliarity={**bundle.card.unfamiliarity, "threshold": distance},
+    )
+    return replace(bundle, card=card)
+
+
+def with_views(bundle: Bundle, views: int) -> Engine:
+    card = replace(bundle.card, network={**bundle.card.network, "views": views})
+    return Engine(replace(bundle, card=card))
 
 
 def test_a_picture_gives_its_cells_main_cell_first(engine: Engine, smear: SyntheticSmear) -> None:
@@ -108,6 +123,27 @@ def test_flags(bundle: Bundle, smear: SyntheticSmear) -> None:
     assert at_edge[False] == ()
 
 
+def test_what_is_far_from_training_is_flagged(bundle: Bundle, smear: SyntheticSmear) -> None:
+    found = Engine(bundle).classify(smear.image).cells
+    nearest = min(cell.unfamiliarity for cell in found)
+    farthest = max(cell.unfamiliarity for cell in found)
+    strict, lax = (Engine(with_thresholds(bundle, 0.0, value)) for value in (nearest / 2, farthest))
+
+    assert 0 < nearest <= farthest < 1
+    assert all(UNFAMILIAR in cell.flags for cell in strict.classify(smear.image).cells)
+    assert all(UNFAMILIAR not in cell.flags for cell in lax.classify(smear.image).cells)
+
+
+def test_what_was_trained_on_is_near(bundle: Bundle, engine: Engine) -> None:
+    kept = TrainingFeatures.load(bundle.features_path)
+    limit = bundle.card.unfamiliarity["threshold"]
+    train = engine.unfamiliarity(kept.of_side(TRAIN).features[::50].astype(np.float32))
+    held_back = engine.unfamiliarity(kept.of_side(VALIDATION).features[::5].astype(np.float32))
+
+    assert train.mean() < held_back.mean() < limit
+    assert (held_back > limit).mean() < 0.05
+
+
 def test_the_temperature_of_the_card_is_applied(bundle: Bundle) -> None:
     crops = np.random.default_rng(0).integers(0, 256, (3, 128, 128, 3), dtype=np.uint8)
     sharp, soft = (
@@ -130,13 +166,54 @@ def test_the_network_answers_with_logits_and_its_last_feature_map(engine: Engine
 
 
 def test_a_card_of_another_network_is_refused(bundle: Bundle) -> None:
-    outputs = replace(bundle.card, outputs={"logits": "x", "features": "y"})
-    with pytest.raises(BundleError, match="no output"):
-        Engine(replace(bundle, card=outputs))
+    card = bundle.card
+    for other in (
+        replace(card, preprocessing=replace(card.preprocessing, size=96)),
+        replace(card, network={**card.network, "features": 640}),
+        replace(card, classes=card.classes[:-1]),
+    ):
+        with pytest.raises(BundleError, match="shapes"):
+            Engine(replace(bundle, card=other))
 
-    size = replace(bundle.card, preprocessing=replace(bundle.card.preprocessing, size=96))
-    with pytest.raises(BundleError, match="shapes"):
-        Engine(replace(bundle, card=size))
+
+@pytest.mark.parametrize("name", [HEAD_NAME, FEATURES_NAME])
+def test_a_head_or_features_that_are_none_are_refused(
+    bundle: Bundle, tmp_path: Path, name: str
+) -> None:
+    for path in bundle.path.iterdir():
+        (tmp_path / path.name).symlink_to(path)
+    (tmp_path / name).unlink()
+    (tmp_path / name).write_bytes(b"no arrays")
+
+    with pytest.raises(BundleError, match=f"{name} cannot be read"):
+        Engine(replace(bundle, path=tmp_path))
+
+
+@pytest.mark.parametrize("views", [2, 4, 8])
+def test_answers_are_averages_over_views(bundle: Bundle, engine: Engine, views: int) -> None:
+    crops = np.random.default_rng(0).integers(0, 256, (2, 128, 128, 3), dtype=np.uint8)
+    averaging = with_views(bundle, views)
+    logits, maps = averaging.run(crops)
+    turned = [np.ascontiguousarray(view(crops, index)) for index in range(views)]
+    alone = [engine.run(crops) for crops in turned]
+
+    assert np.allclose(logits, np.mean([one[0] for one in alone], axis=0), atol=1e-4)
+    back = [view_back(one[1], index) for index, one in enumerate(alone)]
+    assert np.allclose(maps, np.mean(back, axis=0), atol=1e-4)
+    assert np.allclose(maps.mean(axis=(1, 2)), averaging.features(crops), atol=1e-5)
+    assert np.array_equal(averaging.run(crops, views=1)[0], alone[0][0])
+
+
+@given(
+    pictures=hnp.arrays(np.uint8, (2, 4, 4, 3)),
+    first=st.integers(0, 7),
+    second=st.integers(0, 7),
+)
+def test_views_turn_back_and_differ(pictures: NDArray[np.uint8], first: int, second: int) -> None:
+    assert np.array_equal(view_back(view(pictures, first), first), pictures)
+    numbered = np.arange(48, dtype=np.float32).reshape(1, 4, 4, 3)
+    same = np.array_equal(view(numbered, first), view(numbered, second))
+    assert same == (first == second)
 
 
 SERVING = """

@@ -52,13 +52,13 @@ def test_training_and_serving_cut_the_same_crop(
     items = list_items([folder]).items
     crops, kept = cut_crops(items, engine.bundle.card.preprocessing, decode=decode)
     served: list[NDArray[np.uint8]] = []
-    answer = engine.probabilities
+    answer = engine.features
 
     def overheard(crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         served.append(crops[0])
         return answer(crops)
 
-    monkeypatch.setattr(engine, "probabilities", overheard)
+    monkeypatch.setattr(engine, "features", overheard)
     for position in kept:
         engine.classify(decode(items[position].path.read_bytes()))
 

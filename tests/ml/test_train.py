@@ -18,7 +18,9 @@ from inference.ml.data import Item
 from inference.ml.engine import Engine, softmax
 from inference.ml.finder import find_cells
 from inference.ml.preprocess import crop_cell, prepare, to_network
+from inference.ml.sidecar import TrainingFeatures, read_manifest
 from inference.ml.smear import STAINS, make_smear
+from inference.ml.writing import ExportError
 
 # One process only imports TensorFlow.
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("tensorflow")]
@@ -75,6 +77,7 @@ def test_from_folders_to_answers_and_a_person_may_stop_it(
             epochs=50,
             crops_per_epoch=32,
             batch=8,
+            views=2,
             command="a test",
         ),
         report,
@@ -99,6 +102,14 @@ def test_from_folders_to_answers_and_a_person_may_stop_it(
     assert sum(card["split"]["pictures"].values()) + card["dataset"]["without_cell"] == 16
     assert card["training"]["command"] == "a test"
     assert card["training"]["parity"]["largest_difference"] < 1e-3
+    assert card["network"]["views"] == 2
+    kept = TrainingFeatures.load(bundle.features_path)
+    manifest = read_manifest(bundle.manifest_path)
+    sides = Counter(row.side for row in manifest)
+    assert sides == card["split"]["pictures"]
+    assert len(kept) == sides["train"] + sides["validation"]
+    assert {row.sha256[:16] for row in manifest if row.side != "test"} == set(kept.shas)
+    assert {row.label for row in manifest} == set(bundle.classes)
     assert Engine(bundle).classify(make_smear(1, white_cells=1).image).predicted_label
 
 
@@ -110,6 +121,7 @@ def test_from_folders_to_answers_and_a_person_may_stop_it(
         ({"out": Path(__file__).parent}, "is no model bundle"),
         ({"batch": 0}, "must be positive"),
         ({"test": 0.0}, "must be above 0"),
+        ({"views": 3}, "no 3 views"),
     ],
 )
 def test_what_cannot_work_is_said_before_anything_is_cut(
@@ -144,9 +156,9 @@ def test_the_bundle_that_ships_answers_as_keras_does(bundle: Bundle, engine: Eng
     expected = softmax(logits / np.float32(bundle.card.temperature))
 
     assert np.abs(expected - engine.probabilities(batch)).max() < 1e-3
-    kernel, bias = model.layers[-1].get_weights()
-    served, features = engine.run(batch)
-    assert np.abs(features.mean((1, 2)) @ kernel + bias - served).max() < 1e-3
+    kernel, bias = model.get_layer("logits").get_weights()
+    assert np.array_equal(kernel, engine.head.kernel)
+    assert np.array_equal(bias, engine.head.bias)
 
 
 def test_a_model_that_litert_answers_otherwise_is_not_written(
@@ -158,10 +170,15 @@ def test_a_model_that_litert_answers_otherwise_is_not_written(
 
     monkeypatch.setattr(export, "parity", lambda *_: 0.01)
     target = tmp_path / "models" / "bad"
-    with pytest.raises(export.ExportError, match="differ"):
+    with pytest.raises(ExportError, match="differ"):
         export.write_bundle(
             keras.models.load_model(bundle.keras_path),
             target,
+            network=bundle.card.network,
+            content=bundle.tflite_path.read_bytes(),
+            features=TrainingFeatures.load(bundle.features_path),
+            unfamiliarity=bundle.card.unfamiliarity,
+            manifest=[],
             classes=bundle.classes,
             preprocessing=bundle.card.preprocessing,
             temperature=1.0,
@@ -173,4 +190,4 @@ def test_a_model_that_litert_answers_otherwise_is_not_written(
             parity_crops=np.zeros((1, 128, 128, 3), np.uint8),
         )
 
-    assert list(target.parent.iterdir()) == []
+    assert not target.parent.exists()

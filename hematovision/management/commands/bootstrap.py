@@ -6,8 +6,9 @@ from django.conf import settings
 from django.core.management import BaseCommand, call_command
 
 from accounts.services import first_people_create
-from inference.ml.bundle import BundleError
-from inference.selectors import active_model_version
+from inference.ml.bundle import BundleError, SchemaError, load_bundle
+from inference.models import ModelVersion
+from inference.selectors import active_model_version, bundle_folder
 from inference.services import bundle_register, model_activate
 
 RULE = "-" * 72
@@ -27,7 +28,7 @@ class Command(BaseCommand):
         self._create_first_people()
 
     def _prepare_model(self) -> None:
-        """Register the shipped model; put it in use only where no other is."""
+        """Register the shipped model; put it in use only where no other is, or none that works."""
         active = active_model_version()
         try:
             shipped = bundle_register(folder=settings.MODEL_BUNDLE, by=None)
@@ -39,7 +40,7 @@ class Command(BaseCommand):
             )
             self.stderr.write(f"The shipped model cannot be used: {error} {outlook}")
             return
-        if active is None:
+        if active is None or self._is_outdated(active):
             model_activate(model_version=shipped, by=None)
             active = shipped
         self.stdout.write(f"Model in use: {active.version}")
@@ -48,6 +49,20 @@ class Command(BaseCommand):
                 f"A newer model is shipped: {shipped.version}. To put it in use: "
                 f"manage.py activate_model {shipped.version}"
             )
+
+    def _is_outdated(self, active: ModelVersion) -> bool:
+        """Whether a model is of another version of the program; a damaged one is not."""
+        try:
+            load_bundle(bundle_folder(active))
+        except SchemaError:
+            self.stdout.write(
+                f"{active.version} was made by another version of the program and cannot be used "
+                "any more: the shipped model takes its place."
+            )
+            return True
+        except BundleError:
+            pass  # for the admin to mend: see `inference.engines`
+        return False
 
     def _create_first_people(self) -> None:
         people = first_people_create()

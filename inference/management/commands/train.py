@@ -53,14 +53,20 @@ class Command(BaseCommand):
         parser.add_argument("--validation", type=float, default=0.15, help="share of photographs")
         parser.add_argument("--test", type=float, default=0.2, help="share of photographs")
         parser.add_argument("--seed", type=int, default=0)
+        parser.add_argument(
+            "--views",
+            type=int,
+            default=1,
+            help="flips and transposes to average answers over: 1, 2, 4 or 8",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             # TensorFlow takes seconds to import, and serving machines do not have it.
             from inference.ml.data import DataError
-            from inference.ml.export import ExportError
             from inference.ml.network import WeightsError
             from inference.ml.train import Settings, train
+            from inference.ml.writing import ExportError
         except ImportError as error:
             raise CommandError(
                 f"Training needs TensorFlow and scikit-learn ({error}). "
@@ -81,6 +87,7 @@ class Command(BaseCommand):
                 validation=options["validation"],
                 test=options["test"],
                 seed=options["seed"],
+                views=options["views"],
                 command=shlex.join(["manage.py", *sys.argv[1:]]),
             )
             with _Bars() as bars:
