@@ -7,7 +7,7 @@ from accounts.models import Site, User
 from accounts.selectors import colleagues_of, sites_for
 from analyses.models import Sample
 from analyses.selectors import State
-from inference.cells import CLASSES
+from inference.cells import CLASSES, UNFAMILIAR
 
 
 class UploadForm(forms.Form):
@@ -66,7 +66,11 @@ class SampleFilterForm(forms.Form):
     label = forms.ChoiceField(
         label="With class",
         required=False,
-        choices=[("", "Any class"), *((label, c.name) for label, c in CLASSES.items())],
+        choices=[
+            ("", "Any class"),
+            *((label, c.name) for label, c in CLASSES.items()),
+            (UNFAMILIAR, "Unfamiliar cells"),
+        ],
     )
     state = forms.ChoiceField(required=False, choices=[("", "Any state"), *State.choices])
     person = forms.ModelChoiceField(

@@ -158,6 +158,9 @@ class Analysis(models.Model):
     finished_at = models.DateTimeField(null=True)
     find_ms = models.FloatField(null=True, help_text="time to find the cells, milliseconds")
     engine_ms = models.FloatField(null=True, help_text="time to classify them, milliseconds")
+    quality_flags = models.JSONField(
+        default=list, help_text="what is wrong with the picture, e.g. blurred"
+    )
 
     class Meta:
         verbose_name_plural = "analyses"

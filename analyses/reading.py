@@ -19,6 +19,7 @@ from inference.engines import engine_for
 from inference.ml.bundle import BundleError
 from inference.ml.engine import CellPrediction, PictureResult
 from inference.ml.finder import FINDER_VERSION, Box
+from inference.ml.quality import measure_quality
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +48,8 @@ def _read(analysis: Analysis) -> PictureResult:
     boxes = [Box(c.x, c.y, c.width, c.height) for c in analysis.sample_image.cells.all()]
     start = perf_counter()
     said = engine.predict_boxes(image, boxes)
-    return PictureResult(said, find_ms=0.0, engine_ms=(perf_counter() - start) * 1000)
+    engine_ms = (perf_counter() - start) * 1000
+    return PictureResult(said, find_ms=0.0, engine_ms=engine_ms, quality=measure_quality(image))
 
 
 @transaction.atomic
@@ -61,6 +63,7 @@ def complete(analysis: Analysis, result: PictureResult) -> bool:
         lease_expires_at=None,
         find_ms=result.find_ms,
         engine_ms=result.engine_ms,
+        quality_flags=list(result.quality.flags),
     )
     if not held:
         logger.info(

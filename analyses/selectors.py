@@ -19,16 +19,18 @@ from django.db.models import (
     Q,
     QuerySet,
     Subquery,
+    TextField,
     Value,
     When,
 )
+from django.db.models.functions import Cast
 from django.utils import timezone
 
 from accounts.models import User
 from accounts.permissions import Permission, has_permission
 from accounts.selectors import sites_for
 from analyses.models import Analysis, Cell, Prediction, Sample, SampleImage
-from inference.cells import cell_class, in_order
+from inference.cells import UNFAMILIAR, cell_class, in_order
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,7 +72,7 @@ def analyses_for(person: User) -> QuerySet[Analysis]:
 
 # --- The list of samples ---------------------------------------------------------------------
 def with_state(samples: QuerySet[Sample]) -> QuerySet[Sample]:
-    """Annotate ``state``, ``image_count`` and ``first_image_id``."""
+    """Annotate ``state``, ``image_count``, ``poor_image_count`` and ``first_image_id``."""
     images = SampleImage.objects.filter(sample=OuterRef("pk"))
     jobs = Analysis.objects.filter(sample_image__sample=OuterRef("pk"))
     pending = jobs.filter(status__in=[Analysis.Status.QUEUED, Analysis.Status.RUNNING])
@@ -88,12 +90,22 @@ def with_state(samples: QuerySet[Sample]) -> QuerySet[Sample]:
             images.order_by().values("sample").annotate(n=Count("pk")).values("n"),
             output_field=models.IntegerField(),
         ),
+        poor_image_count=Subquery(
+            _poor_images()
+            .order_by()
+            .values("sample_image__sample")
+            .annotate(n=Count("pk"))
+            .values("n"),
+            output_field=models.IntegerField(),
+        ),
         first_image_id=Subquery(images.order_by("position").values("pk")[:1]),
     )
 
 
 @dataclass(frozen=True)
 class ClassCount:
+    """Cells of one class, or those in none, whose label is `UNFAMILIAR`."""
+
     label: str
     name: str
     count: int
@@ -102,7 +114,11 @@ class ClassCount:
 
 
 def class_counts(samples: Sequence[Sample]) -> dict[int, list[ClassCount]]:
-    """The model's counts by class for each of the samples (by pk), in one query."""
+    """The model's counts by class for each of the samples (by pk), in one query.
+
+    An unfamiliar cell counts in no class, but among the white cells: else the shares of the
+    classes would grow by what the model does not know.
+    """
     pks = [sample.pk for sample in samples]
     rows = (
         _current_predictions()
@@ -112,9 +128,10 @@ def class_counts(samples: Sequence[Sample]) -> dict[int, list[ClassCount]]:
     counts: dict[int, Counter[str]] = {pk: Counter() for pk in pks}
     uncertain: dict[int, Counter[str]] = {pk: Counter() for pk in pks}
     for row in rows.annotate(n=Count("pk")).order_by():
-        pk, label = row["cell__sample_image__sample"], row["label"]
+        pk, flags = row["cell__sample_image__sample"], row["flags"]
+        label = UNFAMILIAR if UNFAMILIAR in flags else row["label"]
         counts[pk][label] += row["n"]
-        if "uncertain" in row["flags"]:
+        if "uncertain" in flags and label != UNFAMILIAR:
             uncertain[pk][label] += row["n"]
     return {
         pk: [
@@ -145,18 +162,31 @@ def _current_predictions() -> QuerySet[Prediction]:
 
 
 def samples_with_class(samples: QuerySet[Sample], label: str) -> QuerySet[Sample]:
-    said = _current_predictions().filter(cell__sample_image__sample=OuterRef("pk"), label=label)
-    return samples.filter(Exists(said))
+    """Those with a cell of this class; with an unfamiliar cell, if that is what is asked for."""
+    said = _current_predictions().filter(cell__sample_image__sample=OuterRef("pk"))
+    said = said.alias(words=Cast("flags", TextField()))  # SQLite cannot look into a list
+    unfamiliar = Q(words__contains=f'"{UNFAMILIAR}"')
+    wanted = unfamiliar if label == UNFAMILIAR else Q(label=label) & ~unfamiliar
+    return samples.filter(Exists(said.filter(wanted)))
 
 
 def samples_to_look_at(samples: QuerySet[Sample]) -> QuerySet[Sample]:
-    """Real ones with a flagged cell (uncertain, cut by the border) or an image that failed."""
+    """Real ones with a flagged cell (unfamiliar, uncertain, cut by the border), a picture of poor
+    quality or an image that failed."""
     flagged = _current_predictions().filter(cell__sample_image__sample=OuterRef("pk"))
     failed = Analysis.objects.filter(
         sample_image__sample=OuterRef("pk"), status=Analysis.Status.FAILED
     )
     real = samples.filter(is_synthetic=False)
-    return real.filter(Exists(flagged.exclude(flags=[])) | Exists(failed))
+    return real.filter(Exists(flagged.exclude(flags=[])) | Exists(_poor_images()) | Exists(failed))
+
+
+def _poor_images() -> QuerySet[Analysis]:
+    """The jobs of a sample that found something wrong with their picture."""
+    jobs = Analysis.objects.filter(
+        sample_image__sample=OuterRef("pk"), model_version=OuterRef("model_version")
+    )
+    return jobs.exclude(quality_flags=[])
 
 
 def samples_uploaded_by(samples: QuerySet[Sample], person: User) -> QuerySet[Sample]:
@@ -185,6 +215,12 @@ def images_with_cells(sample: Sample) -> QuerySet[SampleImage]:
         ),
         Prefetch("cells__predictions", predictions, to_attr="current_predictions"),
     )
+
+
+def poor_image_count(sample: Sample) -> int:
+    """How many of its pictures have something wrong with them."""
+    jobs = Analysis.objects.filter(sample_image__sample=sample, model_version=sample.model_version)
+    return jobs.exclude(quality_flags=[]).count()
 
 
 def _is_stale(queued: QuerySet[Analysis]) -> bool:

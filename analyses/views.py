@@ -29,6 +29,7 @@ from analyses.forms import SampleFilterForm, UploadForm
 from analyses.models import Sample
 from hematovision.files.store import StoreError
 from hematovision.files.store import read as read_stored
+from inference.cells import UNFAMILIAR
 from inference.ml.bundle import BundleError
 from inference.selectors import active_model_version
 
@@ -234,6 +235,8 @@ def _results_context(
         "white_counts": [count for count in counts if count.is_white],
         "other_counts": [count for count in counts if not count.is_white],
         "white_total": sum(count.count for count in counts if count.is_white),
+        "unfamiliar_total": sum(c.count for c in counts if c.label == UNFAMILIAR),
+        "poor_images": selectors.poor_image_count(sample),
         "uncertain_total": sum(count.uncertain for count in counts),
         "warning": selectors.same_picture_warning(sample, person=request.user),
     }

@@ -21,6 +21,24 @@ CLASSES = {
     "platelet": CellClass("Platelet", "Platelets", is_white=False),
 }
 
+UNFAMILIAR = "unfamiliar"
+"""The flag of a cell unlike anything the model was trained on. It is in no class: what the model
+names is only the nearest one."""
+
+# What is wrong with a picture: a word for lists, and a sentence that says what to do.
+PICTURE_FLAGS = {
+    "blurred": ("blurred", "The picture is blurred: focus and take it again."),
+    "too_dark": ("too dark", "The picture is too dark: give it more light and take it again."),
+    "too_bright": (
+        "too bright",
+        "The picture is too bright: give it less light and take it again.",
+    ),
+    "unusual_colour": (
+        "unusual colours",
+        "The colours are not those of a stained smear: check the picture, its stain and its light.",
+    ),
+}
+
 # What no model with the classes above can say: it answers with the nearest class it knows.
 NOT_RECOGNISED = (
     "blasts",

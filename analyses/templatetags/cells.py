@@ -4,7 +4,7 @@ from django import template
 
 from analyses.models import Prediction, SampleImage
 from hematovision.formats import percent
-from inference.cells import cell_class, in_order
+from inference.cells import PICTURE_FLAGS, UNFAMILIAR, cell_class, in_order
 
 register = template.Library()
 
@@ -16,8 +16,28 @@ def cell_name(label: str) -> str:
 
 
 @register.filter
+def shown_as(prediction: Prediction) -> str:
+    """The class under which a cell is shown and counted; an unfamiliar one is in none."""
+    return UNFAMILIAR if UNFAMILIAR in prediction.flags else prediction.label
+
+
+@register.filter
+def picture_word(flag: str) -> str:
+    """What is wrong with a picture, in a word."""
+    return PICTURE_FLAGS[flag][0]
+
+
+@register.filter
+def picture_advice(flag: str) -> str:
+    """What is wrong with a picture and what to do, in a sentence."""
+    return PICTURE_FLAGS[flag][1]
+
+
+@register.filter
 def confidence_words(prediction: Prediction) -> str:
     """The calibrated confidence in words that promise no more than it holds."""
+    if UNFAMILIAR in prediction.flags:
+        return "Unlike anything the model was trained on, please review"
     share = percent(prediction.confidence)
     if "uncertain" in prediction.flags:
         return f"Uncertain, please review ({share})"

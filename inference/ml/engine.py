@@ -17,6 +17,7 @@ from inference.ml.bundle import Bundle, BundleError
 from inference.ml.finder import Box, find_cells
 from inference.ml.litert import FeatureNetwork
 from inference.ml.preprocess import crop_cell, prepare
+from inference.ml.quality import Quality, measure_quality
 from inference.ml.sidecar import TRAIN, Head, TrainingFeatures
 from inference.ml.unfamiliar import Neighbours
 
@@ -57,11 +58,13 @@ class CellPrediction:
 
 @dataclass(frozen=True, slots=True)
 class PictureResult:
-    """The cells of a picture, main cell first, and how long it took in milliseconds."""
+    """The cells of a picture, main cell first, how long it took in milliseconds, and how
+    good the picture is."""
 
     cells: list[CellPrediction]
     find_ms: float
     engine_ms: float
+    quality: Quality
 
     @property
     def main(self) -> CellPrediction | None:
@@ -77,7 +80,8 @@ class PictureResult:
 
     @property
     def flags(self) -> tuple[str, ...]:
-        return self.main.flags if self.main else (NO_CELL,)
+        """The main cell's, or ``no_cell``, and what is wrong with the picture as a whole."""
+        return (*(self.main.flags if self.main else (NO_CELL,)), *self.quality.flags)
 
 
 class Engine:
@@ -140,7 +144,9 @@ class Engine:
         found = time.perf_counter()
         cells = self.predict_boxes(image, boxes)
         done = time.perf_counter()
-        return PictureResult(cells, (found - start) * 1e3, (done - found) * 1e3)
+        return PictureResult(
+            cells, (found - start) * 1e3, (done - found) * 1e3, measure_quality(image)
+        )
 
     def predict_boxes(self, image: NDArray[np.uint8], boxes: Sequence[Box]) -> list[CellPrediction]:
         """Classify the cells in given boxes of a picture, in their order.
@@ -155,8 +161,13 @@ class Engine:
         parameters = self.bundle.card.preprocessing
         prepared = prepare(image, parameters)
         crops = np.stack([crop_cell(prepared, box, parameters) for box in boxes])
+        return self.predictions(self.features(crops), boxes, image)
+
+    def predictions(
+        self, features: NDArray[np.float32], boxes: Sequence[Box], image: NDArray[np.uint8]
+    ) -> list[CellPrediction]:
+        """The answers for cells of a picture whose features (N, D) are known."""
         height, width = image.shape[:2]
-        features = self.features(crops)
         told = zip(boxes, self._probabilities(features), self.unfamiliarity(features), strict=True)
         return [self._prediction(box, row, far, (height, width)) for box, row, far in told]
 

@@ -130,7 +130,7 @@ def find_cells(image: NDArray[np.uint8], *, smallest: float = SMALLEST_CELL) -> 
 
     side = _FIRST_SIDE
     while True:
-        small = _reduced(image, side)
+        small = reduced(image, side)
         pieces = _nuclei(small, smallest)
         largest = max((piece.area for piece in pieces), default=0.0)
         if math.sqrt(largest) >= _CLEAR_NUCLEUS or side >= min(max(height, width), _LAST_SIDE):
@@ -187,7 +187,73 @@ def nucleus_score(image: NDArray[np.uint8], background: NDArray[np.float32]) -> 
     return np.clip(red + green + blue, 0, 255).astype(np.uint8)
 
 
-def _reduced(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+def nucleus_mask(image: NDArray[np.uint8], background: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Where the picture is stained as nuclei are, by Otsu's method within a stain's limits.
+
+    Parameters
+    ----------
+    image : uint8 array of shape (H, W, 3)
+        A slightly smoothed copy of the picture.
+    background : float32 array of shape (3,)
+
+    Returns
+    -------
+    uint8 array of shape (H, W)
+        0 or 1, with specks and gaps.
+    """
+    score = cv2.blur(nucleus_score(image, background), (3, 3))
+    otsu, _ = cv2.threshold(score, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
+    threshold = np.clip(otsu * _THRESHOLD_SHARE, *_THRESHOLD_RANGE)
+    return (score > threshold).astype(np.uint8)
+
+
+def red_cell_radius(
+    green: NDArray[np.uint8],
+    field: float,
+    nuclei: NDArray[np.uint8],
+    *,
+    quantile: float = _PEAK_QUANTILE,
+) -> float:
+    """Radius of a typical red cell, whether it lies free, in a clump or at the edge.
+
+    The distance of a stained pixel from the nearest clear one peaks in the middle of a
+    red cell, near its radius. Of these peaks, weighted by area, a quantile is taken:
+    dust weighs little, and where cells lie on each other some still show their own size.
+
+    Parameters
+    ----------
+    green : uint8 array of shape (H, W)
+    field : float
+        Green of the background.
+    nuclei : uint8 array of shape (H, W)
+        Not 0 where a white cell's nucleus lies.
+    quantile : float
+        Of the peaks. Low ones are never too large, the median varies least between fields.
+
+    Returns
+    -------
+    float
+        In pixels; 0 if nothing but nuclei is stained.
+    """
+    stained = ((green < 0.88 * field) & (green > _BLACK) & (nuclei == 0)).astype(np.uint8)
+    contours, tree = cv2.findContours(stained, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    for index, contour in enumerate(contours):
+        is_hole = tree[0, index, 3] >= 0
+        # The pale centre of a red cell is round; the field between touching cells is not.
+        round_enough = 0.6 * cv2.arcLength(contour, True) ** 2
+        if is_hole and 4 * math.pi * cv2.contourArea(contour) > round_enough:
+            cv2.drawContours(stained, [contour], 0, 1, cv2.FILLED)
+    distance = cv2.distanceTransform(stained, cv2.DIST_L2, 3)
+    highest_around = cv2.dilate(distance, np.ones((9, 9), np.uint8))
+    peaks = np.sort(distance[(distance >= highest_around) & (distance > 3)])
+    if not len(peaks):
+        return 0.0
+    weight = np.cumsum(peaks**2)
+    return float(peaks[np.searchsorted(weight, quantile * weight[-1])])
+
+
+def reduced(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """A copy whose longest side is `side` pixels, or the picture itself if it is no larger."""
     height, width = image.shape[:2]
     factor = side / max(height, width)
     if factor >= 1:
@@ -200,10 +266,7 @@ def _nuclei(image: NDArray[np.uint8], smallest: float) -> list[_Piece]:
     """Nuclei of a picture that has its working size."""
     smooth = cv2.GaussianBlur(image, (3, 3), 0).astype(np.uint8, copy=False)
     background = background_colour(image)
-    score = cv2.blur(nucleus_score(smooth, background), (3, 3))
-    otsu, _ = cv2.threshold(score, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
-    threshold = np.clip(otsu * _THRESHOLD_SHARE, *_THRESHOLD_RANGE)
-    mask = (score > threshold).astype(np.uint8)
+    mask = nucleus_mask(smooth, background)
 
     largest = max((piece.area for piece in _pieces(mask)), default=0.0)
     if not largest:
@@ -211,8 +274,8 @@ def _nuclei(image: NDArray[np.uint8], smallest: float) -> list[_Piece]:
     pieces = _pieces(_cleaned(mask, math.sqrt(largest)))
     largest = max((piece.area for piece in pieces), default=0.0)
 
-    red_cell = _red_cell_area(smooth[..., 1], float(background[1]), mask)
-    least = smallest * red_cell if red_cell else _PICTURE_SHARE * mask.size
+    radius = red_cell_radius(smooth[..., 1], float(background[1]), mask)
+    least = smallest * math.pi * radius**2 if radius else _PICTURE_SHARE * mask.size
     least = max(least, _SMALL_BESIDE_LARGE * largest)
     joined = _lobes_joined([piece for piece in pieces if piece.area >= _LOBE_SHARE * least])
 
@@ -246,44 +309,6 @@ def _cleaned(mask: NDArray[np.uint8], size: float) -> NDArray[np.uint8]:
     closed = cv2.morphologyEx(framed, cv2.MORPH_CLOSE, disc(_CLOSING))
     opened = cv2.morphologyEx(closed, cv2.MORPH_OPEN, disc(_OPENING))
     return opened[frame:-frame, frame:-frame].astype(np.uint8)
-
-
-def _red_cell_area(green: NDArray[np.uint8], field: float, nuclei: NDArray[np.uint8]) -> float:
-    """Area of a typical red cell, whether it lies free, in a clump or at the edge.
-
-    The distance of a stained pixel from the nearest clear one peaks in the middle of a
-    red cell, near its radius. Of these peaks, weighted by area, a low quantile is taken:
-    dust weighs little, and where cells lie on each other some still show their own size.
-
-    Parameters
-    ----------
-    green : uint8 array of shape (H, W)
-    field : float
-        Green of the background.
-    nuclei : uint8 array of shape (H, W)
-        Not 0 where a white cell's nucleus lies.
-
-    Returns
-    -------
-    float
-        In pixels; 0 if nothing but nuclei is stained.
-    """
-    stained = ((green < 0.88 * field) & (green > _BLACK) & (nuclei == 0)).astype(np.uint8)
-    contours, tree = cv2.findContours(stained, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
-    for index, contour in enumerate(contours):
-        is_hole = tree[0, index, 3] >= 0
-        # The pale centre of a red cell is round; the field between touching cells is not.
-        round_enough = 0.6 * cv2.arcLength(contour, True) ** 2
-        if is_hole and 4 * math.pi * cv2.contourArea(contour) > round_enough:
-            cv2.drawContours(stained, [contour], 0, 1, cv2.FILLED)
-    distance = cv2.distanceTransform(stained, cv2.DIST_L2, 3)
-    highest_around = cv2.dilate(distance, np.ones((9, 9), np.uint8))
-    peaks = np.sort(distance[(distance >= highest_around) & (distance > 3)])
-    if not len(peaks):
-        return 0.0
-    weight = np.cumsum(peaks**2)
-    radius = float(peaks[np.searchsorted(weight, _PEAK_QUANTILE * weight[-1])])
-    return math.pi * radius**2
 
 
 def _lobes_joined(pieces: list[_Piece]) -> list[_Piece]:

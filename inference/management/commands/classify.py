@@ -18,6 +18,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from hematovision.files.gate import GateError, check_header, decode, large_ones_alone
+from inference.cells import UNFAMILIAR
 
 if TYPE_CHECKING:
     import numpy as np
@@ -129,6 +130,7 @@ def as_dict(result: PictureResult) -> dict[str, Any]:
         "predicted_label": result.predicted_label,
         "confidence": result.confidence,
         "flags": list(result.flags),
+        "quality": {**asdict(result.quality), "flags": list(result.quality.flags)},
         "find_ms": round(result.find_ms, 2),
         "engine_ms": round(result.engine_ms, 2),
     }
@@ -139,10 +141,14 @@ def as_row(line: dict[str, Any]) -> str:
     path = os.fsencode(line["path"]).decode("utf-8", "replace")
     if "error" in line:
         return f"{path}  {line['error']}"
-    if not line["cells"]:
-        return f"{path}  no white cell found"
-    cells = "; ".join(
-        " ".join([cell["label"], f"{cell['confidence']:.0%}", *cell["flags"]])
-        for cell in line["cells"]
-    )
-    return f"{path}  {cells}"
+    cells = "; ".join(map(_cell_words, line["cells"])) or "no white cell found"
+    quality = "".join(f"; picture {flag.replace('_', ' ')}" for flag in line["quality"]["flags"])
+    return f"{path}  {cells}{quality}"
+
+
+def _cell_words(cell: dict[str, Any]) -> str:
+    """A class and how sure; of an unfamiliar cell it is the nearest class, and no answer."""
+    flags = [flag for flag in cell["flags"] if flag != UNFAMILIAR]
+    if len(flags) < len(cell["flags"]):
+        return " ".join([f"unfamiliar (nearest: {cell['label']})", *flags])
+    return " ".join([cell["label"], f"{cell['confidence']:.0%}", *flags])
