@@ -24,7 +24,7 @@ from inference.ml.bundle import (
     Bundle,
     load_bundle,
 )
-from inference.ml.calibrate import calibration_error
+from inference.ml.calibrate import confidence_figures
 from inference.ml.data import DataError, Decode, Item, Listing, count_by, cut_crops, list_items
 from inference.ml.engine import Engine, softmax
 from inference.ml.evaluation.figures import evaluate
@@ -387,15 +387,9 @@ def _before_and_after(
 ) -> dict[str, Any]:
     labels, groups = cells.labels.astype(np.int64), cells.groups.tolist()
     before = evaluate(old, labels, groups, classes, seed=seed)
-    right = new.argmax(axis=1) == labels
-    believed = new.max(axis=1) >= fit.thresholds[new.argmax(axis=1)]
     return {
         **evaluate(new, labels, groups, classes, seed=seed),
-        "calibration_error": round(calibration_error(new, labels), 4),
-        "not_flagged": round(float(believed.mean()), 4),
-        "wrong_among_not_flagged": round(float((~right[believed]).mean()), 4)
-        if believed.any()
-        else None,
+        **confidence_figures(new, labels, fit.thresholds),
         "before": {
             name: before[name] for name in ("accuracy", "balanced_accuracy", "by_photograph")
         },

@@ -18,7 +18,7 @@ from inference.ml.augment import centre
 from inference.ml.bundle import Bundle
 from inference.ml.calibrate import (
     balanced_weights,
-    calibration_error,
+    confidence_figures,
     confidence_thresholds,
     fit_temperature,
 )
@@ -153,20 +153,12 @@ def _metrics(
         rows, labels = probabilities[of_set], test.labels[of_set]
         groups = [item.group for item in test.items if item.dataset == dataset]
         known = dataset not in listing.groups_unknown
-        predicted = rows.argmax(axis=1)
-        believed = rows.max(axis=1) >= thresholds[predicted]
-        right = predicted == labels
         figures[dataset] = {
             "what": "photographs never seen in training"
             if known
             else "same-laboratory figure, patients unknown",
             **evaluate(rows, labels, groups, listing.classes, seed=settings.seed),
-            "calibration_error": round(calibration_error(rows, labels), 4),
-            "mean_confidence": round(float(rows.max(axis=1).mean()), 4),
-            "not_flagged": round(float(believed.mean()), 4),
-            "wrong_among_not_flagged": round(float((~right[believed]).mean()), 4)
-            if believed.any()
-            else None,
+            **confidence_figures(rows, labels, thresholds),
         }
     return figures
 
