@@ -93,7 +93,10 @@ def run(settings: Settings, report: Report = lambda *_: None, *, decode: Decode)
     against = load_bundle(settings.against) if settings.against else None
     listing = list_items(settings.data, settings.groups)
     items, dropped = _fit_to_evaluate(listing, bundle, against, settings)
-    settings.out.mkdir(parents=True, exist_ok=True)
+    try:
+        settings.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{settings.out} cannot be made ({error.strerror}).") from error
     told = f"{bundle.version}: {len(items)} pictures of {len({i.group for i in items})} photographs"
     answers = _answers(bundle, items, report, settings, decode, told)
     known, unknown = _by_knowledge(answers)
