@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,6 +19,8 @@ from inference.ml.sidecar import TrainingFeatures
 
 DOUBTS = (UNCERTAIN, UNFAMILIAR)
 """The flags by which a model says that a person should decide."""
+
+_NETWORK_THREADS = 4  # for one crop; more gain nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,20 +103,15 @@ def answer(
     DataError
         If a picture cannot be read, or no cell is found in any.
     """
-    Engine(bundle)  # one that does not load is found out here
+    engine = Engine(bundle, threads=min(workers, _NETWORK_THREADS))
     parameters = bundle.card.preprocessing
     lookalikes = Lookalikes(TrainingFeatures.load(bundle.features_path), len(bundle.classes))
-    own = threading.local()
-
-    def prepare_thread() -> None:
-        own.engine = Engine(bundle)
 
     def one(item: Item) -> tuple[Box, CellPrediction, tuple[str, float] | None] | None:
         image = picture(item, decode)
         box = main_cell_box(image, item.label)
         if box is None:
             return None
-        engine: Engine = own.engine
         crop = crop_cell(prepare(image, parameters), box, parameters)
         features = engine.features(turned(crop, averaged=bundle.card.network["views"]))
         distance, place = lookalikes.nearest(features)
@@ -127,7 +123,7 @@ def answer(
         )
 
     found, without_cell = [], []
-    with ThreadPoolExecutor(workers, initializer=prepare_thread) as pool:
+    with ThreadPoolExecutor(workers) as pool:
         for item, told in zip(items, pool.map(one, items), strict=True):
             if told is None:
                 without_cell.append(item)
