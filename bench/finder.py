@@ -43,7 +43,7 @@ def score_field(task: tuple[Path, float]) -> FieldScore:
     """Compare what is found in an annotated field with its boxes."""
     annotation, scale = task
     picture = annotation.parent.parent / "JPEGImages" / f"{annotation.stem}.jpg"
-    unclaimed = white_cell_boxes(annotation, scale)
+    unclaimed = voc_boxes(annotation, "WBC", scale)
     annotated, false = len(unclaimed), 0
     for cell in find_cells(resized(decode(picture.read_bytes()), scale)):
         match = next((box for box in unclaimed if holds_middle(box, cell.box)), None)
@@ -60,11 +60,11 @@ def count_cells(task: tuple[Path, float]) -> int:
     return len(find_cells(resized(decode(path.read_bytes()), scale)))
 
 
-def white_cell_boxes(annotation: Path, scale: float) -> list[Box]:
-    """White cells of a Pascal VOC file."""
+def voc_boxes(annotation: Path, name: str, scale: float = 1.0) -> list[Box]:
+    """Boxes of this name in a Pascal VOC file, e.g. of white cells, ``WBC``."""
     boxes = []
     for entry in ElementTree.parse(annotation).getroot().iter("object"):  # noqa: S314  one's own files
-        if entry.findtext("name") != "WBC":
+        if entry.findtext("name") != name:
             continue
         left, top, right, bottom = (
             round(scale * float(entry.findtext(f"bndbox/{side}", "0")))

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.ml import finder
-from inference.ml.finder import background_colour, nucleus_score
+from inference.ml.finder import background_colour, nucleus_mask
 
 Image = NDArray[np.uint8]
 
@@ -84,23 +84,23 @@ NORMALISERS: dict[str, Callable[[Image], Image]] = {
 def red_cell_radius(image: Image) -> float:
     """Radius of a typical red cell in pixels of the picture; 0 if none is seen."""
     small, mask, green, field = _masks(image)
-    area = finder._red_cell_area(green, field, mask)
-    return math.sqrt(area / math.pi) * image.shape[1] / small.shape[1]
+    radius = finder.red_cell_radius(green, field, mask, quantile=0.5)
+    return radius * image.shape[1] / small.shape[1]
 
 
 def _masks(image: Image) -> tuple[Image, NDArray[np.uint8], NDArray[np.uint8], float]:
-    small = finder._reduced(image, 320)
+    small = finder.reduced(image, 320)
     smooth = cv2.GaussianBlur(small, (3, 3), 0).astype(np.uint8)
     background = background_colour(small)
-    score = cv2.blur(nucleus_score(smooth, background), (3, 3))
-    otsu, _ = cv2.threshold(score, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
-    mask = (score > np.clip(otsu * 0.6, 35, 100)).astype(np.uint8)
+    mask = nucleus_mask(smooth, background)
     return small, mask, smooth[..., 1], float(background[1])
 
 
-def _density(image: Image) -> NDArray[np.float64]:
-    background = background_colour(image).astype(float)
-    return -np.log(np.maximum(image.astype(float), 6) / background)
+def _density(image: Image) -> NDArray[np.float32]:
+    background = background_colour(image)
+    levels = np.maximum(np.arange(256, dtype=np.float32), 6)[:, None]
+    table = -np.log(levels / background)
+    return np.asarray(cv2.LUT(image, table[None].astype(np.float32)))
 
 
 def _anchors(image: Image) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
@@ -128,6 +128,5 @@ def _across(pair: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _with_mixing(image: Image, mixing: NDArray[np.float64]) -> Image:
-    background = background_colour(image).astype(float)
-    mixed = cv2.transform(_density(image), mixing)
-    return np.clip(background * np.exp(-mixed), 0, 255).astype(np.uint8)
+    mixed = cv2.transform(_density(image), mixing.astype(np.float32))
+    return np.clip(background_colour(image) * cv2.exp(-mixed), 0, 255).astype(np.uint8)

@@ -85,13 +85,13 @@ def _variant(
     if rng.random() < 0.2:
         crop = crop.copy()
         crop[: int(rng.uniform(0.15, 0.45) * len(crop))] = background
-    moved = cv2.warpAffine(
+    moved: NDArray[np.uint8] = cv2.warpAffine(
         crop,
         _random_warp(crop.shape[0], size, rng),
         (size, size),
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_REFLECT_101,
-    )
+    ).astype(np.uint8, copy=False)
     if rng.random() < how.focus:
         moved = _unsharp(moved, rng)
     if how.stain:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.ml.engine import Engine
+from inference.ml.evaluation.intervals import Photographs
 from inference.ml.explain import heat_map, spread
 from inference.ml.finder import Box
 
@@ -71,7 +72,7 @@ def faithfulness(
         for the ``heat map``, a ``random`` one and one of the ``middle``: ``deletion``
         and ``insertion`` with the mean probability at each share (``curve``) and the
         ``area`` under it, ``mass_in_box`` and ``hottest_in_box`` (of the map's hottest
-        tenth), each as ``value`` and 95 % ``interval``.
+        tenth), each with its 95 % ``interval`` as in `evaluation.intervals`.
 
     Raises
     ------
@@ -85,7 +86,7 @@ def faithfulness(
     """
     rng = np.random.default_rng(seed)
     right = engine.probabilities(crops).argmax(axis=1) == labels
-    chosen = _spread_over(groups, np.flatnonzero(right), rng)[:at_most]
+    chosen = spread_over(groups, np.flatnonzero(right), rng)[:at_most]
     if not len(chosen):
         raise ValueError("The model names none of these crops rightly: no heat map to judge.")
     size = crops.shape[1]
@@ -94,18 +95,11 @@ def faithfulness(
         "random": lambda _: random_map(size, rng),
         "middle": lambda _: middle_map(size),
     }
-    photographs, index = np.unique([groups[at] for at in chosen], return_inverse=True)
-    draws = rng.multinomial(
-        len(photographs), np.full(len(photographs), 1 / len(photographs)), size=resamples
-    )
+    photographs = Photographs([groups[at] for at in chosen], seed=seed, resamples=resamples)
 
     def figure(values: Sequence[float]) -> dict[str, Any]:
-        sums = np.bincount(index, weights=values)
-        low, high = np.percentile((draws @ sums) / (draws @ np.bincount(index)), [2.5, 97.5])
-        return {
-            "value": round(float(np.mean(values)), 4),
-            "interval": [round(float(low), 4), round(float(high), 4)],
-        }
+        ones = photographs.sums(np.ones(len(chosen)))
+        return photographs.share(photographs.sums(np.asarray(values)), ones)
 
     def judged(method: Callable[[int], NDArray[np.float32]]) -> dict[str, Any]:
         heats = [method(at) for at in chosen]
@@ -193,7 +187,7 @@ def middle_map(size: int) -> NDArray[np.float32]:
     return spread(np.outer(line, line), size)
 
 
-def _spread_over(
+def spread_over(
     groups: Sequence[str], candidates: NDArray[np.integer], rng: np.random.Generator
 ) -> list[int]:
     """The candidates in random order, but one of every group before a second of any."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import keras
@@ -20,7 +22,8 @@ from inference.ml.network import pooled_features
 from inference.ml.preprocess import Preprocessing, to_network
 
 _WARM_UP_CROPS = 3000
-_AVERAGE_MOMENTUM = 0.99
+_AVERAGE_EVERY = 10  # steps
+_AVERAGE_MOMENTUM = 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,86 +150,104 @@ def fine_tune(
         decay_steps=max(1, steps - steps // 20),
     )
     model.compile(
-        # Validation jumps from epoch to epoch with so few photographs; the running average
-        # of the weights does so less.
-        optimizer=keras.optimizers.AdamW(
-            rate, weight_decay=0.01, clipnorm=1.0, use_ema=True, ema_momentum=_AVERAGE_MOMENTUM
-        ),
+        optimizer=keras.optimizers.AdamW(rate, weight_decay=0.01, clipnorm=1.0),
         loss=keras.losses.CategoricalCrossentropy(
             from_logits=True, label_smoothing=schedule.label_smoothing
         ),
         jit_compile=False,  # XLA is ten times slower on a CPU
     )
-    best = _KeepBest(validation, preprocessing, schedule, report)
-    best.set_model(model)
-    best.validate()
-    report(0, steps, f"after warm-up: {_line(best.history[0])}")
+    best = _Best(model, validation, preprocessing)
+    report(0, steps, f"after warm-up: {_line(best.validate())}")
+    average = _Average(model)
+    done = 0
     try:
-        model.fit(
-            _Epochs(training, preprocessing, schedule),
-            epochs=schedule.epochs,
-            callbacks=[keras.callbacks.SwapEMAWeights(swap_on_epoch=True), best],
-            verbose=0,
-        )
+        for epoch in range(1, schedule.epochs + 1):
+            losses = []
+            for inputs, targets in _batches(training, preprocessing, schedule, epoch):
+                losses.append(float(model.train_on_batch(inputs, targets)))
+                done += 1
+                average.follow(done)
+                report(done, steps, "")
+            with average.in_use():
+                record = best.validate(float(np.mean(losses)))
+            report(done, steps, f"epoch {epoch}: {_line(record)}")
+            if epoch - best.epoch >= schedule.patience:
+                break
     except KeyboardInterrupt:
-        report(best.done, steps, "Stopped; going on with the best epoch so far.")
+        report(done, steps, "Stopped; going on with the best epoch so far.")
     model.set_weights(best.weights)
     return best.history
 
 
-class _Epochs(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
-    """Augmented batches, drawn anew for each epoch."""
+def _batches(
+    part: Part, preprocessing: Preprocessing, schedule: Schedule, epoch: int
+) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+    """An epoch's augmented batches; the next is made while the network learns from one.
 
-    def __init__(self, part: Part, preprocessing: Preprocessing, schedule: Schedule) -> None:
-        super().__init__()
-        self._part, self._preprocessing, self._schedule = part, preprocessing, schedule
-        self._targets = np.eye(int(part.labels.max()) + 1, dtype=np.float32)[part.labels]
-        self._rng = _rng(schedule.seed + 1)
-        self.on_epoch_end()
+    Keras' own loaders stood still for up to a minute at the end of an epoch.
+    """
+    rng = np.random.default_rng((schedule.seed, epoch))
+    order = epoch_order(part.items, schedule.crops_per_epoch, rng)
+    targets = np.eye(int(part.labels.max()) + 1, dtype=np.float32)
 
-    def __len__(self) -> int:
-        return self._schedule.steps
-
-    def __getitem__(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        batch = self._schedule.batch
-        chosen = self._order[index * batch : (index + 1) * batch]
-        parameters = self._preprocessing
+    def batch(step: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        chosen = order[step * schedule.batch : (step + 1) * schedule.batch]
         crops = augment(
-            self._part.crops[chosen],
-            parameters.size,
-            parameters.background,
-            self._rng,
-            self._schedule.augmentation,
+            part.crops[chosen],
+            preprocessing.size,
+            preprocessing.background,
+            rng,
+            schedule.augmentation,
         )
-        return to_network(crops, parameters), self._targets[chosen]
+        return to_network(crops, preprocessing), targets[part.labels[chosen]]
 
-    def on_epoch_end(self) -> None:
-        self._order = epoch_order(self._part.items, self._schedule.crops_per_epoch, self._rng)
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(batch, 0)
+        for step in range(1, schedule.steps + 1):
+            ready = coming.result()
+            if step < schedule.steps:
+                coming = pool.submit(batch, step)
+            yield ready
 
 
-class _KeepBest(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
-    """Validate after each epoch, keep the best weights, stop when none comes any more."""
+class _Average:
+    """The running average of a network's weights.
 
-    def __init__(
-        self,
-        validation: Part,
-        preprocessing: Preprocessing,
-        schedule: Schedule,
-        report: Callable[[int, int, str], None],
-    ) -> None:
-        super().__init__()
-        self._validation, self._preprocessing = validation, preprocessing
-        self._schedule, self._report = schedule, report
-        self._balance = validation.weights
-        self._best_epoch = 0
-        self.done = 0
+    With so few photographs validation jumps from epoch to epoch; the average does so less.
+    """
+
+    def __init__(self, model: keras.Model) -> None:
+        self._model = model
+        self._weights = [np.array(weights) for weights in model.get_weights()]
+
+    def follow(self, step: int) -> None:
+        if step % _AVERAGE_EVERY:
+            return
+        for mean, now in zip(self._weights, self._model.get_weights(), strict=True):
+            mean[...] = _AVERAGE_MOMENTUM * mean + (1 - _AVERAGE_MOMENTUM) * now
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        now = self._model.get_weights()
+        self._model.set_weights(self._weights)
+        yield
+        self._model.set_weights(now)
+
+
+class _Best:
+    """Validates, and keeps the best weights."""
+
+    def __init__(self, model: keras.Model, part: Part, preprocessing: Preprocessing) -> None:
+        self._model, self._part, self._preprocessing = model, part, preprocessing
+        self._balance = part.weights
+        self.epoch = 0
         self.history: list[dict[str, float]] = []
         self.weights: list[NDArray[np.float32]] = []
 
-    def validate(self, training_loss: float | None = None) -> None:
+    def validate(self, training_loss: float | None = None) -> dict[str, float]:
         """Measure the loss after temperature scaling: confidence is scaled later anyway."""
-        labels = self._validation.labels
-        logits = predict_logits(self.model, self._validation.crops, self._preprocessing)
+        labels = self._part.labels
+        logits = predict_logits(self._model, self._part.crops, self._preprocessing)
         scaled = logits / fit_temperature(logits, labels, self._balance)
         record = {
             "validation_loss": round(log_loss(scaled, labels, self._balance), 4),
@@ -237,23 +258,10 @@ class _KeepBest(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no
         if training_loss is not None:
             record["training_loss"] = round(training_loss, 4)
         self.history.append(record)
-        if record["validation_loss"] <= self.history[self._best_epoch]["validation_loss"]:
-            self._best_epoch = len(self.history) - 1
-            self.weights = self.model.get_weights()
-
-    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        self.done += 1
-        self._report(self.done, self._schedule.steps * self._schedule.epochs, "")
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        self.validate((logs or {}).get("loss"))
-        self._report(
-            self.done,
-            self._schedule.steps * self._schedule.epochs,
-            f"epoch {epoch + 1}: {_line(self.history[-1])}",
-        )
-        if epoch + 1 - self._best_epoch >= self._schedule.patience:
-            self.model.stop_training = True
+        if record["validation_loss"] <= self.history[self.epoch]["validation_loss"]:
+            self.epoch = len(self.history) - 1
+            self.weights = self._model.get_weights()
+        return record
 
 
 def _line(record: dict[str, float]) -> str:

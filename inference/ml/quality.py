@@ -43,7 +43,7 @@ _OWN_VARIANCE = 1.5  # that this smoothing and the slope's own filter add to an 
 _BLACK = 40  # a missing corner of a rotated picture is darker, and so is a dark picture
 _WHITE = 250
 _STAINED = 0.3  # optical density, all channels together
-_STAIN_HUES = (-100.0, 70.0)  # degrees: what red cells, cytoplasm and nuclei absorb
+_STAIN_HUES = (-100.0, 85.0)  # degrees: what red cells, cytoplasm and nuclei absorb
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,18 +171,23 @@ def _blur(
     while True:
         small = _half(copy)
         nuclei = nucleus_mask(small, field)
-        radius = 2 * red_cell_radius(small[..., 1], float(field[1]), nuclei, quantile=0.5)
-        has_more = share * max(image.shape[:2]) > 1.5 * _SIDE and share > _LAST_SHARE
-        if radius >= _CLEAR_RADIUS or not has_more:
+        radius = red_cell_radius(small[..., 1], float(field[1]), nuclei, quantile=0.5)
+        radius *= copy.shape[1] / small.shape[1]
+        height, width = share * image.shape[0], share * image.shape[1]
+        large = max(height, width) > 1.5 * _SIDE and min(height, width) > _SIDE / 4
+        if radius >= _CLEAR_RADIUS or not large or share < _LAST_SHARE:
             return _edge_width(copy, float(field[1]), radius) if radius else None
         share *= radius / _WANTED_RADIUS if radius else 1 / 4
         copy = _copy(_middle(image, share))
 
 
 def _half(copy: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A red cell's size is known well enough from a quarter of the pixels."""
+    """A red cell's size is known well enough from a quarter of the pixels, if they are many."""
     height, width = copy.shape[:2]
-    half = cv2.resize(copy, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
+    if max(height, width) < 0.75 * _SIDE:
+        return copy
+    size = max(1, width // 2), max(1, height // 2)
+    half = cv2.resize(copy, size, interpolation=cv2.INTER_AREA)
     return half.astype(np.uint8, copy=False)
 
 

@@ -1,6 +1,7 @@
 """Rows through the pipeline: claims, leases, attempts, failures and the reaper."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -20,6 +21,7 @@ from hematovision.files import store
 from inference.ml.bundle import BundleError
 from inference.ml.engine import CellPrediction, PictureResult
 from inference.ml.finder import Box
+from inference.ml.quality import Quality
 from inference.models import ModelVersion
 from tests.factories import (
     AnalysisFactory,
@@ -41,12 +43,17 @@ def hints(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return sent
 
 
-def result(*labels: str) -> PictureResult:
+GOOD = Quality(
+    blur=0.08, brightness=230, clipped=0, chroma=0.3, foreign=0.01, uneven=0.01, cast=1.05
+)
+
+
+def result(*labels: str, quality: Quality = GOOD) -> PictureResult:
     cells = [
         CellPrediction(Box(10 * n, 5, 8, 8), label, 0.9, {label: 0.9, "other": 0.1}, 0.0, ())
         for n, label in enumerate(labels)
     ]
-    return PictureResult(cells, find_ms=4.0, engine_ms=3.0)
+    return PictureResult(cells, find_ms=4.0, engine_ms=3.0, quality=quality)
 
 
 def claim_one() -> Analysis:
@@ -113,6 +120,15 @@ def test_leases_are_renewed_past_half_time() -> None:
 
 
 # --- Complete and fail -----------------------------------------------------------------------
+def test_what_is_wrong_with_the_picture_is_kept_with_its_result() -> None:
+    AnalysisFactory.create_batch(2)
+    bad, good = pipeline.claim(worker="w1")
+    assert reading.complete(bad, result(quality=replace(GOOD, blur=0.4, brightness=60)))
+    assert reading.complete(good, result("neutrophil"))
+    flags = dict(Analysis.objects.values_list("pk", "quality_flags"))
+    assert flags == {bad.pk: ["blurred", "too_dark"], good.pk: []}
+
+
 def test_a_result_is_written_once_with_its_event() -> None:
     AnalysisFactory.create()
     analysis = claim_one()

@@ -245,7 +245,7 @@ def test_the_list_costs_a_fixed_number_of_queries(
 
 
 LIST_QUERIES = 10
-SAMPLE_QUERIES = 18
+SAMPLE_QUERIES = 19
 
 
 def test_a_sample_costs_a_fixed_number_of_queries(
@@ -333,6 +333,54 @@ def test_an_uncertain_cell_asks_for_review(
     page = web.get(f"/samples/{sample.pk}/").content.decode()
     assert "Uncertain, please review (61 %)" in page
     assert "The model is uncertain of 1 cell" in page
+
+
+def test_an_unfamiliar_cell_is_in_no_class(
+    web: Client, site: Site, technician: User, model: ModelVersion
+) -> None:
+    sample = analysed_sample(site, technician, model, cells=4)
+    first, second, *_ = sample.images.get().cells.all()
+    first.predictions.update(flags=["unfamiliar"])
+    second.predictions.update(flags=["uncertain", "unfamiliar", "border"])
+    page = web.get(f"/samples/{sample.pk}/").content.decode()
+    assert "2 cells are unlike anything the model was trained on" in page
+    assert "The model is uncertain of" not in page  # asked for review once is enough
+    assert page.count("nearest class: Neutrophil") == 2
+    assert "Cell 1: Unfamiliar" in page
+    assert "4 white cells, unfamiliar ones included" in page
+    shares = re.findall(r"<strong>(\d)</strong>\s*<span class=.soft.>(\d+) %", page)
+    assert shares == [("2", "50"), ("2", "50")]
+    cell = page[page.index(f'id="cell-{first.pk}"') :].partition("</li>")[0]
+    assert "Unlike anything the model was trained on, please review" in cell
+    assert "likely" not in cell
+    assert '<svg class="bar"' not in cell
+
+
+def test_samples_are_found_by_their_unfamiliar_cells(
+    web: Client, site: Site, technician: User, model: ModelVersion
+) -> None:
+    strange, known = (analysed_sample(site, technician, model, cells=1) for _ in range(2))
+    strange.images.get().cells.get().predictions.update(flags=["unfamiliar"])
+    assert listed(web, "?label=unfamiliar") == [str(strange)]
+    assert listed(web, "?label=neutrophil") == [str(known)]
+    row = web.get("/samples/?label=unfamiliar").content.decode()
+    assert re.search(r'Unfamiliar <strong class="number">1</strong>', row)
+
+
+def test_a_poor_picture_says_what_to_do(
+    web: Client, site: Site, technician: User, model: ModelVersion
+) -> None:
+    sample = analysed_sample(site, technician, model, images=2)
+    first = Analysis.objects.order_by("pk")[0]
+    Analysis.objects.filter(pk=first.pk).update(quality_flags=["blurred", "unusual_colour"])
+    page = web.get(f"/samples/{sample.pk}/").content.decode()
+    assert page.count("The picture is blurred: focus and take it again.") == 1
+    assert "The colours are not those of a stained smear" in page
+    assert "1 image is of poor quality" in page
+    assert "1 poor image" in web.get("/samples/").content.decode()
+    Analysis.objects.update(quality_flags=[])
+    assert "poor" not in web.get(f"/samples/{sample.pk}/").content.decode()
+    assert "poor" not in web.get("/samples/").content.decode()
 
 
 def test_a_failed_image_says_why_and_can_be_retried(
@@ -504,6 +552,19 @@ def test_doctors_see_first_what_needs_them(
     names = re.findall(r'sample-row-name"[^>]*>([^<]+)<', page)
     assert names == [str(uncertain), str(calm)]
     assert "1 uncertain" in page
+
+
+def test_doctors_see_poor_pictures_and_unfamiliar_cells_first(
+    client: Client, site: Site, technician: User, model: ModelVersion
+) -> None:
+    poor, strange, _ = (analysed_sample(site, technician, model, cells=1) for _ in range(3))
+    Analysis.objects.filter(sample_image__sample=poor).update(quality_flags=["too_dark"])
+    strange.images.get().cells.get().predictions.update(flags=["unfamiliar"])
+    client.force_login(UserFactory.create(role=Role.DOCTOR, sites=[site]))
+    page = client.get("/home/").content.decode()
+    first, _, others = page.partition("Other samples")
+    assert re.findall(r'sample-row-name"[^>]*>([^<]+)<', first) == [str(strange), str(poor)]
+    assert others
 
 
 def test_a_form_sent_after_the_session_leads_home_after_log_in(client: Client) -> None:

@@ -39,7 +39,7 @@ class DarkCorner:
         dark = (1 - seen.mean(axis=(1, 2, 3)) / 255).astype(np.float32)
         return np.stack([1 - dark, dark], axis=1)
 
-    def run(self, crops: np.ndarray, **_: object) -> tuple[np.ndarray, None]:
+    def run(self, crops: np.ndarray, *, views: int) -> tuple[np.ndarray, None]:
         return np.log(np.clip(self.probabilities(crops), 1e-3, None)), None
 
 

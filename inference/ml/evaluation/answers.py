@@ -47,7 +47,7 @@ class Answers:
     features: NDArray[np.float32]
     boxes: list[Box]
 
-    def where(self, chosen: Sequence[int]) -> Answers:
+    def where(self, chosen: Sequence[int] | NDArray[np.integer]) -> Answers:
         """The answers at some positions."""
         rows = np.asarray(chosen, np.int64)
         return Answers(
@@ -99,6 +99,7 @@ def answer(
         If a picture cannot be read, or no cell is found in any.
     """
     Engine(bundle)  # one that does not load is found out here
+    parameters = bundle.card.preprocessing
     own = threading.local()
 
     def prepare_thread() -> None:
@@ -110,8 +111,9 @@ def answer(
         if box is None:
             return None
         engine: Engine = own.engine
-        features = engine.features(engine.crops(image, [box]))
-        told = engine.predictions([box], features, image.shape[:2])[0]
+        crop = crop_cell(prepare(image, parameters), box, parameters)
+        features = engine.features(crop[None])
+        told = engine.predictions(features, [box], image)[0]
         return box, np.array([*told.probabilities.values()], np.float32), features[0], {*told.flags}
 
     found, without_cell = [], []

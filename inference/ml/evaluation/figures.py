@@ -65,7 +65,9 @@ def figures_of(
 
     def macro(name: str, *, independent: bool) -> Figure:
         shares = [figures[name] for figures in per_class.values()]
-        return mean_of_shares(shares, independent=independent)
+        mean = mean_of_shares(shares, independent=independent)
+        # A picture stands behind the precision of one class and the recall of another.
+        return {**mean, "photographs": len(photographs), "images": len(labels)}
 
     return {
         "images": len(labels),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -27,9 +26,7 @@ def with_photographs(items: Sequence[Item], manifest: Sequence[ManifestRow]) -> 
     photographs of their own.
     """
     group_of = {row.sha256: row.group for row in manifest}
-    pairs = [
-        (item.group, group_of[item.sha256]) for item in items if item.sha256 in group_of
-    ]
+    pairs = [(item.group, group_of[item.sha256]) for item in items if item.sha256 in group_of]
     return regrouped(items, pairs)
 
 
@@ -68,15 +65,11 @@ def trained_on(items: Sequence[Item], manifest: Sequence[ManifestRow]) -> list[I
     photographs = {_photograph(row.group) for row in used}
     tainted = {item.group for item in items if item.sha256 in files}
     return [
-        item
-        for item in items
-        if item.group in tainted or _photograph(item.group) in photographs
+        item for item in items if item.group in tainted or _photograph(item.group) in photographs
     ]
 
 
-def check_unseen(
-    items: Sequence[Item], manifest: Sequence[ManifestRow], *, version: str
-) -> None:
+def check_unseen(items: Sequence[Item], manifest: Sequence[ManifestRow], *, version: str) -> None:
     """Make sure that a model was not trained on what it is to be measured with.
 
     Raises
@@ -98,9 +91,7 @@ def check_unseen(
     )
 
 
-def nearest_in_training(
-    features: Floats, training: TrainingFeatures
-) -> tuple[Floats, np.ndarray]:
+def nearest_in_training(features: Floats, training: TrainingFeatures) -> tuple[Floats, np.ndarray]:
     """How far each crop is from the most similar one of training, and which that is.
 
     Parameters

@@ -18,7 +18,7 @@ _TOKENS = {INK: "text", SOFT: "text-soft", LINE: "line", ACCENT: "accent", WASH:
 _SERIES = tuple(f"#0000{number:02d}" for number in range(1, 10))
 _TOKENS |= {colour: f"series-{number}" for number, colour in enumerate(_SERIES, 1)}
 _STYLES = ("-", "--", ":", "-.")  # beside colour, so that the lines differ without it
-_STYLE = {
+_STYLE: Any = {
     "svg.fonttype": "none",  # letters stay letters: they can be read aloud, found and copied
     "font.size": 10,
     "text.color": SOFT,

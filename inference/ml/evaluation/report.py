@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image
 
 from inference.ml.evaluation import plots
 
-_DASH = "–"
+_TEMPLATES = Path(__file__).parents[1] / "templates"
 _HOW = {
     "wilson": "Wilson's interval over photographs: few of them, or few errors",
     "combined": "combined from the intervals of the classes",
@@ -37,7 +38,7 @@ def render(result: Mapping[str, Any], pictures: NDArray[np.uint8]) -> str:
         Crops of the mistakes of all sets, in their order.
     """
     environment = Environment(
-        loader=PackageLoader("inference.ml.evaluation", ""),
+        loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -47,8 +48,8 @@ def render(result: Mapping[str, Any], pictures: NDArray[np.uint8]) -> str:
     environment.globals |= {"plots": {name: _drawn(name) for name in _DRAWINGS}}
     images = iter([_jpeg(picture) for picture in pictures])
     galleries = [[next(images) for _ in one["mistakes"]] for one in result["sets"]]
-    return environment.get_template("report.html.jinja").render(
-        result=result, galleries=galleries, how=_HOW, crop=_crop_size(pictures)
+    return environment.get_template("report.html.j2").render(
+        result=result, galleries=galleries, crop=pictures.shape[1]
     )
 
 
@@ -69,14 +70,14 @@ def signed(figure: Mapping[str, Any]) -> Markup:
 
 def points(share: float | None) -> str:
     """A share without an interval."""
-    return _DASH if share is None else f"{100 * share:.1f} %"
+    return "–" if share is None else f"{100 * share:.1f} %"
 
 
 def _told(figure: Mapping[str, Any], write: Any, unit: str) -> Markup:
     if figure["value"] is None:
-        return Markup(_DASH)
+        return Markup("–")
     low, high = figure["interval"]
-    interval = "no interval" if low is None else f"{write(low)}{_DASH}{write(high)}"
+    interval = "no interval" if low is None else f"{write(low)}–{write(high)}"
     title = _HOW.get(figure.get("by", ""), "95 % interval")
     return Markup('<span class="figure">{}{} <small title="{}">{}</small></span>').format(
         write(figure["value"]), unit, title, interval
@@ -95,7 +96,3 @@ def _jpeg(picture: NDArray[np.uint8]) -> str:
     file = io.BytesIO()
     Image.fromarray(picture).save(file, "JPEG", quality=88)
     return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
-
-
-def _crop_size(pictures: Sequence[Any]) -> int:
-    return len(pictures[0]) if len(pictures) else 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from inference.ml.evaluation.leakage import (
 )
 from inference.ml.evaluation.report import render
 from inference.ml.evaluation.study import compared, standing, study, unknown_classes
-from inference.ml.faithfulness import faithfulness
+from inference.ml.faithfulness import faithfulness, spread_over
 from inference.ml.preprocess import box_in_crop
 from inference.ml.sidecar import read_manifest
 
@@ -69,9 +69,7 @@ class Settings:
     command: str = ""
 
 
-def run(
-    settings: Settings, report: Report = lambda *_: None, *, decode: Decode
-) -> dict[str, Any]:
+def run(settings: Settings, report: Report = lambda *_: None, *, decode: Decode) -> dict[str, Any]:
     """Evaluate, and write ``report.html`` and ``report.json``.
 
     Parameters
@@ -112,6 +110,7 @@ def run(
         "unknown_classes": unknown_classes(unknown, seed=settings.seed) if unknown else {},
         "explanation": _explanation(bundle, known, settings, decode),
         "against": None,
+        "near_copies": None,
     }
     if against is not None:
         theirs = _answers(against, items, report, settings, decode, against.version)
@@ -180,11 +179,9 @@ def _by_knowledge(answers: Answers) -> tuple[Answers, Answers | None]:
             "None of the pictures is of a class that the model knows "
             f"({', '.join(answers.classes)}). Name the folders as it does."
         )
-    known = answers.where(np.flatnonzero(knows).tolist())
-    others = np.flatnonzero(np.logical_not(knows)).tolist()
-    of_known = [item for item in answers.without_cell if item.label in answers.classes]
-    known.without_cell.extend(of_known)
-    return known, answers.where(others) if others else None
+    missed = [item for item in answers.without_cell if item.label in answers.classes]
+    known = replace(answers.where(np.flatnonzero(knows)), without_cell=missed)
+    return known, None if all(knows) else answers.where(np.flatnonzero(np.logical_not(knows)))
 
 
 def _sets(known: Answers, listing: Listing, bundle: Bundle, seed: int) -> list[dict[str, Any]]:
@@ -241,14 +238,8 @@ def _explanation(
     right = np.flatnonzero(known.probabilities.argmax(axis=1) == labels)
     if not settings.explain or not len(right):
         return None
-    rng = np.random.default_rng(settings.seed)
-    turn: dict[str, int] = {}
-    ranked = []
-    for at in rng.permutation(right).tolist():
-        group = known.items[at].group
-        turn[group] = turn.get(group, 0) + 1
-        ranked.append((turn[group], len(ranked), at))
-    drawn = known.where([at for *_, at in sorted(ranked)[: settings.explain]])
+    order = spread_over(known.groups, right, np.random.default_rng(settings.seed))
+    drawn = known.where(order[: settings.explain])
     parameters = bundle.card.preprocessing
     return faithfulness(
         Engine(bundle),
@@ -293,9 +284,7 @@ def _model(bundle: Bundle) -> dict[str, Any]:
     }
 
 
-def _data(
-    listing: Listing, items: list[Item], dropped: int, settings: Settings
-) -> dict[str, Any]:
+def _data(listing: Listing, items: list[Item], dropped: int, settings: Settings) -> dict[str, Any]:
     return {
         "fingerprint": Listing(items, ()).fingerprint(),
         "pictures": count_by([item.stratum for item in items]),

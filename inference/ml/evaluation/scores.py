@@ -10,6 +10,7 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 
 from inference.ml.evaluation.intervals import (
     BOOTSTRAP,
+    FEW_CASES,
     FEW_PHOTOGRAPHS,
     WILSON,
     Figure,
@@ -119,26 +120,29 @@ def _area(
     positive: np.ndarray,
     photographs: Photographs,
 ) -> Figure:
-    """An area by bootstrap; by Wilson's formula if few photographs carry it, or none errs.
+    """An area by bootstrap; by Wilson's formula where few photographs decide it.
 
-    The formula takes as many trials as the smaller side has photographs, for want of a
-    better one: it is careful.
+    That is, with fewer than 20 on a side, or fewer than 5 that overlap the other side: a
+    separation that few photographs disturb looks almost certain to the bootstrap. The
+    formula takes as many trials as the smaller side has photographs, for want of a better
+    one: it is careful.
     """
     value = float(area(scores, positive, np.ones((1, len(scores))))[0])
     of_class = photographs.sums(positive) > 0
-    others = photographs.sums(~positive) > 0
-    trials = min(int(of_class.sum()), int(others.sum()))
-    draws = photographs.draws[:_DRAWS]
-    samples = np.concatenate(
-        [
-            area(scores, positive, draws[start : start + _CHUNK][:, photographs.index])
-            for start in range(0, len(draws), _CHUNK)
-        ]
-    )
-    flat = bool(np.nanmax(samples, initial=0) - np.nanmin(samples, initial=1) < 1e-6)
-    if trials < FEW_PHOTOGRAPHS or flat:
+    trials = min(int(of_class.sum()), int((photographs.sums(~positive) > 0).sum()))
+    below = positive & (scores <= scores[~positive].max())
+    above = ~positive & (scores >= scores[positive].min())
+    overlapping = min(int((photographs.sums(side) > 0).sum()) for side in (below, above))
+    if trials < FEW_PHOTOGRAPHS or overlapping < FEW_CASES:
         interval, by = wilson(value * trials, trials), WILSON
     else:
+        draws = photographs.draws[:_DRAWS]
+        samples = np.concatenate(
+            [
+                area(scores, positive, draws[start : start + _CHUNK][:, photographs.index])
+                for start in range(0, len(draws), _CHUNK)
+            ]
+        )
         interval, by = percentiles(samples), BOOTSTRAP
     return {
         "value": rounded(value),
