@@ -3,11 +3,9 @@
     python -m bench.heat_map inference/bundles/default --data ../shared/data/bccd/TRAIN \\
         --data ../shared/data/pbc --groups ../shared/data/bccd/source_photographs.csv
 
-Deletion covers the hottest pixels first and averages the class's probability on the
-way: a map that points at what matters makes it fall fast, so less is better. Insertion
-uncovers the hottest first on a covered crop: more is better. What covers is either the
-empty field's colour or a heavy blur; occlusion itself uses the former, so the latter is
-the fairer judge. "in cell" is the share of the hottest tenth that lies in the cell's box.
+The measures are those of `inference.ml.faithfulness`. What covers is either the empty
+field's colour or a heavy blur; occlusion itself uses the former, so the latter is the
+fairer judge. "in cell" is the share of the hottest tenth that lies in the cell's box.
 Needs TensorFlow (for the peers only).
 """
 
@@ -26,15 +24,22 @@ from numpy.typing import NDArray
 
 from hematovision.files.gate import decode
 from inference.ml.bundle import load_bundle
-from inference.ml.data import cut_crops, list_items
+from inference.ml.data import cut_crops, list_items, main_cell_box
 from inference.ml.engine import Engine
 from inference.ml.explain import heat_map, spread
-from inference.ml.preprocess import to_network
+from inference.ml.faithfulness import (
+    SHARES,
+    deletion_insertion,
+    hottest_in_box,
+    middle_map,
+    random_map,
+)
+from inference.ml.finder import Box
+from inference.ml.preprocess import box_in_crop, to_network
 
 Crop = NDArray[np.uint8]
 Heat = NDArray[np.float32]
 Method = Callable[[Crop, int], Heat]
-STEPS = np.array([0.0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0])
 FINER_LAYER = "block_13_expand_relu"  # 8 x 8 for a crop of 128
 
 
@@ -47,7 +52,7 @@ def main() -> None:
     options = parser.parse_args()
 
     engine = Engine(load_bundle(options.bundle))
-    crops, classes, photographs = held_out(engine, options)
+    crops, classes, boxes, photographs = held_out(engine, options)
     print(f"{len(crops)} held-out crops of {photographs} photographs, rightly classified")
     print(f"{'map':28} {'deletion':>17} {'insertion':>17} {'in cell':>8} {'ms':>6}")
     print(f"{'':28} {'field':>8} {'blur':>8} {'field':>8} {'blur':>8}")
@@ -63,12 +68,12 @@ def main() -> None:
             ],
             axis=0,
         )
-        inside = np.mean([share_in_cell(engine, heat) for heat in heats])
+        inside = np.mean([hottest_in_box(*pair) for pair in zip(heats, boxes, strict=True)])
         print(f"{name:28} " + " ".join(f"{s:8.3f}" for s in scores), f"{inside:8.2f} {each:6.1f}")
 
 
-def held_out(engine: Engine, options: argparse.Namespace) -> tuple[Crop, list[int], int]:
-    """Crops of the card's test photographs that the model names rightly."""
+def held_out(engine: Engine, options: argparse.Namespace) -> tuple[Crop, list[int], list[Box], int]:
+    """Crops of the card's test photographs that the model names rightly, and what is in them."""
     card = engine.bundle.card
     test = set(card.split["test_groups"])
     rng = np.random.default_rng(0)
@@ -81,8 +86,13 @@ def held_out(engine: Engine, options: argparse.Namespace) -> tuple[Crop, list[in
     crops, kept = cut_crops(chosen, card.preprocessing, decode=decode)
     labels = np.array([card.classes.index(chosen[at].label) for at in kept])
     right = engine.probabilities(crops).argmax(axis=1) == labels
-    groups = {chosen[at].group for at, fine in zip(kept, right, strict=True) if fine}
-    return crops[right], labels[right].tolist(), len(groups)
+    named = [chosen[at] for at, fine in zip(kept, right, strict=True) if fine]
+    boxes = []
+    for item in named:
+        box = main_cell_box(decode(item.path.read_bytes()), item.label)
+        assert box is not None  # its crop was cut
+        boxes.append(box_in_crop(box, card.preprocessing))
+    return crops[right], labels[right].tolist(), boxes, len({item.group for item in named})
 
 
 def methods(engine: Engine) -> dict[str, Method]:
@@ -135,40 +145,24 @@ def methods(engine: Engine) -> dict[str, Method]:
         maps, gradients = gradient(inputs, tf.constant(index))
         return spread((maps * gradients).numpy().sum(axis=-1)[0], len(crop))
 
-    def middle(crop: Crop, _: int) -> Heat:
-        line = np.exp(-(np.linspace(-2, 2, len(crop)) ** 2) / 2)
-        return spread(np.outer(line, line), len(crop))
-
     return {
         "occlusion, 64 patches": lambda crop, index: heat_map(engine, crop, index),
         "CAM, 4 x 4": cam,
         "CAM of 4 shifts, 8 x 8": shifted_cam,
         "Grad-CAM, 8 x 8": finer_grad_cam,
         "gradient x map, 8 x 8": finer_product,
-        "the middle, whatever the cell": middle,
-        "random 8 x 8": lambda crop, _: spread(rng.random((8, 8)), len(crop)),
+        "the middle, whatever the cell": lambda crop, _: middle_map(len(crop)),
+        "random 8 x 8": lambda crop, _: random_map(len(crop), rng),
     }
 
 
 def judge(engine: Engine, crop: Crop, index: int, heat: Heat) -> list[float]:
     """Deletion over field and blur, insertion over field and blur: mean probabilities."""
-    field = np.full_like(crop, engine.bundle.card.preprocessing.background)
-    blur = cv2.GaussianBlur(crop, (0, 0), len(crop) / 8).astype(np.uint8)
-    order = np.argsort(-heat, axis=None, kind="stable")
-    rank = np.empty(order.size)
-    rank[order] = np.arange(order.size) / order.size
-    hot = rank.reshape(*heat.shape, 1) < STEPS[:, None, None, None]
-    stages = [np.where(hot, cover, crop) for cover in (field, blur)]
-    stages += [np.where(hot, crop, cover) for cover in (field, blur)]
-    return [float(np.trapezoid(engine.probabilities(stage)[:, index], STEPS)) for stage in stages]
-
-
-def share_in_cell(engine: Engine, heat: Heat) -> float:
-    """Share of the hottest tenth of the pixels that lies in the box of the cell."""
-    size, context = heat.shape[0], engine.bundle.card.preprocessing.context
-    margin = round(size * (1 - 1 / context) / 2)
-    hottest = heat >= np.percentile(heat, 90)
-    return float(hottest[margin:-margin, margin:-margin].sum() / hottest.sum())
+    stages = [
+        deletion_insertion(engine, crop, index, heat, cover=cover) for cover in ("field", "blur")
+    ]
+    areas = np.trapezoid(np.array(stages), SHARES)  # (cover, measure)
+    return [float(area) for area in areas.T.ravel()]
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.ml.finder import SMALLEST_CELL, SMALLEST_PLATELET, find_cells
+from inference.ml.finder import SMALLEST_CELL, SMALLEST_PLATELET, Box, find_cells
 from inference.ml.preprocess import Preprocessing, crop_cell, prepare
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp"})
@@ -116,20 +116,14 @@ def list_items(folders: Sequence[Path], group_tables: Sequence[Path] = ()) -> Li
             for path, name, sha in zip(files, photographs, hashes, strict=True)
         ]
     if len({item.label for item in items}) < 2:
-        raise DataError("Training needs folders of at least two classes.")
+        raise DataError("There must be folders of at least two classes.")
     return Listing(_with_groups_merged(items, named), tuple(unknown))
 
 
 def _with_groups_merged(items: list[Item], photographs: Sequence[str | None]) -> list[Item]:
     """Put into one group what shares its bytes or its photograph, in whatever folder it lies."""
-    parent = {item.group: item.group for item in items}
-
-    def root(group: str) -> str:
-        while parent[group] != group:
-            group = parent[group]
-        return group
-
     first: dict[str, Item] = {}
+    pairs = []
     for item, photograph in zip(items, photographs, strict=True):
         same = first.setdefault(item.sha256, item)
         if same.label != item.label:
@@ -137,8 +131,25 @@ def _with_groups_merged(items: list[Item], photographs: Sequence[str | None]) ->
                 f"{same.path} and {item.path} are the same file in two classes. Remove one."
             )
         keys = [item.sha256] if photograph is None else [item.sha256, f"photograph {photograph}"]
-        for key in keys:
-            one, other = sorted((root(first.setdefault(key, item).group), root(item.group)))
+        pairs += [(first.setdefault(key, item).group, item.group) for key in keys]
+    return regrouped(items, pairs)
+
+
+def regrouped(items: Sequence[Item], pairs: Iterable[tuple[str, str]]) -> list[Item]:
+    """Items whose groups are joined where a pair says that two groups are one.
+
+    Of the names that are joined the first in alphabetical order is kept.
+    """
+    parent: dict[str, str] = {}
+
+    def root(group: str) -> str:
+        while (above := parent.get(group, group)) != group:
+            group = above
+        return group
+
+    for pair in pairs:
+        one, other = sorted(map(root, pair))
+        if one != other:
             parent[other] = one
     return [replace(item, group=root(item.group)) for item in items]
 
@@ -150,11 +161,15 @@ def main_cell_crop(
 
     A picture that is labelled as a platelet is searched for smaller things, too.
     """
+    box = main_cell_box(image, label)
+    return None if box is None else crop_cell(prepare(image, parameters), box, parameters)
+
+
+def main_cell_box(image: NDArray[np.uint8], label: str) -> Box | None:
+    """Where a picture's main cell lies, or None if none is found; see `main_cell_crop`."""
     smallest = SMALLEST_PLATELET if label == PLATELET else SMALLEST_CELL
     cells = find_cells(image, smallest=smallest)
-    if not cells:
-        return None
-    return crop_cell(prepare(image, parameters), cells[0].box, parameters)
+    return cells[0].box if cells else None
 
 
 def cut_crops(

@@ -161,8 +161,13 @@ class Engine:
         parameters = self.bundle.card.preprocessing
         prepared = prepare(image, parameters)
         crops = np.stack([crop_cell(prepared, box, parameters) for box in boxes])
+        return self.predictions(self.features(crops), boxes, image)
+
+    def predictions(
+        self, features: NDArray[np.float32], boxes: Sequence[Box], image: NDArray[np.uint8]
+    ) -> list[CellPrediction]:
+        """The answers for cells of a picture whose features (N, D) are known."""
         height, width = image.shape[:2]
-        features = self.features(crops)
         told = zip(boxes, self._probabilities(features), self.unfamiliarity(features), strict=True)
         return [self._prediction(box, row, far, (height, width)) for box, row, far in told]
 

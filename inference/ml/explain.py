@@ -3,7 +3,7 @@
 The last feature map of a crop of 128 pixels has 4 x 4 places, so the class activation
 map is a blob. Covering 8 x 8 overlapping patches takes 64 runs of the network, needs
 nothing but the served network and points better; ``bench/heat_map.py`` compares, and
-``docs/model.md`` has the figures.
+``docs/model/README.md`` has the figures.
 """
 
 from __future__ import annotations

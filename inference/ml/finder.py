@@ -130,7 +130,7 @@ def find_cells(image: NDArray[np.uint8], *, smallest: float = SMALLEST_CELL) -> 
 
     side = _FIRST_SIDE
     while True:
-        small = _reduced(image, side)
+        small = reduced(image, side)
         pieces = _nuclei(small, smallest)
         largest = max((piece.area for piece in pieces), default=0.0)
         if math.sqrt(largest) >= _CLEAR_NUCLEUS or side >= min(max(height, width), _LAST_SIDE):
@@ -252,7 +252,8 @@ def red_cell_radius(
     return float(peaks[np.searchsorted(weight, quantile * weight[-1])])
 
 
-def _reduced(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+def reduced(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """A copy whose longest side is `side` pixels, or the picture itself if it is no larger."""
     height, width = image.shape[:2]
     factor = side / max(height, width)
     if factor >= 1:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import keras
 import numpy as np
@@ -13,14 +13,13 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
-from inference.ml.augment import augment, centre
+from inference.ml.augment import Augmentation, augment, centre
 from inference.ml.calibrate import balanced_weights, fit_temperature, log_loss
 from inference.ml.data import Item, count_by
 from inference.ml.network import pooled_features
 from inference.ml.preprocess import Preprocessing, to_network
 
-_WARM_UP_CROPS = 6000
-_LABEL_SMOOTHING = 0.05
+_WARM_UP_CROPS = 3000
 _AVERAGE_MOMENTUM = 0.99
 
 
@@ -52,6 +51,8 @@ class Schedule:
     learning_rate: float
     patience: int
     seed: int
+    label_smoothing: float = 0.05
+    augmentation: Augmentation = field(default_factory=Augmentation)
 
     @property
     def steps(self) -> int:
@@ -152,7 +153,7 @@ def fine_tune(
             rate, weight_decay=0.01, clipnorm=1.0, use_ema=True, ema_momentum=_AVERAGE_MOMENTUM
         ),
         loss=keras.losses.CategoricalCrossentropy(
-            from_logits=True, label_smoothing=_LABEL_SMOOTHING
+            from_logits=True, label_smoothing=schedule.label_smoothing
         ),
         jit_compile=False,  # XLA is ten times slower on a CPU
     )
@@ -190,7 +191,13 @@ class _Epochs(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no type
         batch = self._schedule.batch
         chosen = self._order[index * batch : (index + 1) * batch]
         parameters = self._preprocessing
-        crops = augment(self._part.crops[chosen], parameters.size, parameters.background, self._rng)
+        crops = augment(
+            self._part.crops[chosen],
+            parameters.size,
+            parameters.background,
+            self._rng,
+            self._schedule.augmentation,
+        )
         return to_network(crops, parameters), self._targets[chosen]
 
     def on_epoch_end(self) -> None:

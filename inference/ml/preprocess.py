@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.ml.finder import Box, background_colour
+from inference.ml.stain import Mixing, restained, stain_mixing
 
 _BLACK = 24  # a missing corner of a rotated picture, with some JPEG noise
 _BLACK_RIM = 5  # pixels over which JPEG smears such a corner
@@ -34,11 +35,15 @@ class Preprocessing:
     background : int
         Grey value to which white balance brings the empty field; also what lies
         outside the picture.
+    common_stain : bool
+        Whether the stain of each field is brought to a common look, see
+        `inference.ml.stain`.
     """
 
     size: int = 128
     context: float = 1.5
     background: int = 235
+    common_stain: bool = True
 
     def __post_init__(self) -> None:
         if not (16 <= self.size <= 1024 and 0.5 <= self.context <= 8):
@@ -66,20 +71,34 @@ class Preprocessing:
             size=int(values["size"]),
             context=float(values["context"]),
             background=int(values["background"]),
+            common_stain=bool(values["common_stain"]),
         )
 
 
-def prepare(image: NDArray[np.uint8], parameters: Preprocessing) -> NDArray[np.uint8]:
-    """White-balance a whole picture to its background and fill black corners.
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A picture from which cells can be cut.
+
+    Attributes
+    ----------
+    pixels : uint8 array of shape (H, W, 3)
+        White-balanced.
+    mixing : float32 array of shape (3, 3) or None
+        What its stain still needs; see `inference.ml.stain`. It is done to the crops,
+        since a field of many megapixels holds few cells.
+    """
+
+    pixels: NDArray[np.uint8]
+    mixing: Mixing | None = None
+
+
+def prepare(image: NDArray[np.uint8], parameters: Preprocessing) -> Prepared:
+    """White-balance a whole picture to its background, fill black corners, measure its stain.
 
     Parameters
     ----------
     image : uint8 array of shape (H, W, 3)
         RGB.
-
-    Returns
-    -------
-    uint8 array of shape (H, W, 3)
     """
     gain = parameters.background / background_colour(image)
     levels = np.arange(256, dtype=np.float32)[:, None] * gain
@@ -88,7 +107,13 @@ def prepare(image: NDArray[np.uint8], parameters: Preprocessing) -> NDArray[np.u
     outside = _black_outside(image)
     if outside is not None:
         balanced[outside] = parameters.background
-    return balanced
+    if not parameters.common_stain:
+        return Prepared(balanced)
+    return Prepared(balanced, stain_mixing(balanced, _field(parameters)))
+
+
+def _field(parameters: Preprocessing) -> NDArray[np.float32]:
+    return np.full(3, parameters.background, np.float32)
 
 
 def crop_square(box: Box, parameters: Preprocessing) -> tuple[int, int, int]:
@@ -102,14 +127,22 @@ def crop_square(box: Box, parameters: Preprocessing) -> tuple[int, int, int]:
     return left, top, side
 
 
-def crop_cell(
-    prepared: NDArray[np.uint8], box: Box, parameters: Preprocessing
-) -> NDArray[np.uint8]:
+def box_in_crop(box: Box, parameters: Preprocessing) -> Box:
+    """Where the box of a cell lies in its crop, in whole pixels of the crop."""
+    left, top, side = crop_square(box, parameters)
+    scale = parameters.size / side
+    x, y = round((box.x - left) * scale), round((box.y - top) * scale)
+    right = round((box.x + box.width - left) * scale)
+    bottom = round((box.y + box.height - top) * scale)
+    return Box(x, y, max(1, right - x), max(1, bottom - y))
+
+
+def crop_cell(prepared: Prepared, box: Box, parameters: Preprocessing) -> NDArray[np.uint8]:
     """Cut a cell out, with some of what is around it, at the common scale.
 
     Parameters
     ----------
-    prepared : uint8 array of shape (H, W, 3)
+    prepared : Prepared
         What `prepare` made of the picture.
     box : Box
         Round the cell: from the finder or drawn by a person.
@@ -123,14 +156,15 @@ def crop_cell(
     ValueError
         If the box is empty or lies outside the picture.
     """
-    height, width = prepared.shape[:2]
+    pixels = prepared.pixels
+    height, width = pixels.shape[:2]
     if box.width < 1 or box.height < 1:
         raise ValueError(f"The box {box} is empty.")
     if box.x < 0 or box.y < 0 or box.x + box.width > width or box.y + box.height > height:
         raise ValueError(f"The box {box} reaches outside the picture of {width}x{height} pixels.")
 
     left, top, side = crop_square(box, parameters)
-    inner = prepared[max(0, top) : top + side, max(0, left) : left + side]
+    inner = pixels[max(0, top) : top + side, max(0, left) : left + side]
     if inner.shape[:2] != (side, side):
         square = np.full((side, side, 3), parameters.background, np.uint8)
         row, column = max(0, -top), max(0, -left)
@@ -139,7 +173,10 @@ def crop_cell(
         square = inner
     interpolation = cv2.INTER_AREA if side > parameters.size else cv2.INTER_LINEAR
     crop = cv2.resize(square, (parameters.size, parameters.size), interpolation=interpolation)
-    return crop.astype(np.uint8, copy=False)
+    scaled = crop.astype(np.uint8, copy=False)
+    if prepared.mixing is None:
+        return scaled
+    return restained(scaled, prepared.mixing, _field(parameters))
 
 
 def to_network(crops: NDArray[np.uint8], parameters: Preprocessing) -> NDArray[np.float32]:

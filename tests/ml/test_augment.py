@@ -5,7 +5,7 @@ import pytest
 
 from inference.ml.augment import WIDER, augment, centre
 from inference.ml.finder import SMALLEST_PLATELET, find_cells
-from inference.ml.preprocess import Preprocessing, crop_cell
+from inference.ml.preprocess import Prepared, Preprocessing, crop_cell
 from inference.ml.smear import SyntheticSmear
 
 pytestmark = pytest.mark.unit
@@ -14,7 +14,7 @@ WIDE = Preprocessing(size=round(128 * WIDER), context=1.5 * WIDER)
 
 @pytest.fixture
 def crops(smear: SyntheticSmear) -> np.ndarray:
-    return np.stack([crop_cell(smear.image, box, WIDE) for box in smear.boxes])
+    return np.stack([crop_cell(Prepared(smear.image), box, WIDE) for box in smear.boxes])
 
 
 def test_shape_type_and_seed(crops: np.ndarray) -> None:
@@ -48,7 +48,9 @@ def test_stain_and_brightness_change_mildly(crops: np.ndarray) -> None:
 
 
 def test_the_centre_is_what_serving_sees(smear: SyntheticSmear, crops: np.ndarray) -> None:
-    narrow = np.stack([crop_cell(smear.image, box, Preprocessing()) for box in smear.boxes])
+    narrow = np.stack(
+        [crop_cell(Prepared(smear.image), box, Preprocessing()) for box in smear.boxes]
+    )
     difference = np.abs(centre(crops, 128).astype(int) - narrow).mean()
 
     assert difference < 6

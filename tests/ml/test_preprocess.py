@@ -16,7 +16,7 @@ from hematovision.files.gate import decode
 from inference.ml.data import cut_crops, list_items
 from inference.ml.engine import Engine
 from inference.ml.finder import Box, background_colour, find_cells
-from inference.ml.preprocess import Preprocessing, crop_cell, prepare, to_network
+from inference.ml.preprocess import Prepared, Preprocessing, crop_cell, prepare, to_network
 from inference.ml.smear import STAINS, SyntheticSmear, make_smear
 
 pytestmark = pytest.mark.unit
@@ -27,7 +27,7 @@ PARAMETERS = Preprocessing()
 def test_prepare_brings_the_field_to_one_grey(stain: str) -> None:
     prepared = prepare(make_smear(0, stain=stain).image, PARAMETERS)
 
-    assert np.abs(background_colour(prepared) - PARAMETERS.background).max() <= 3
+    assert np.abs(background_colour(prepared.pixels) - PARAMETERS.background).max() <= 3
 
 
 def test_prepare_fills_black_corners_but_no_dark_nuclei(smear: SyntheticSmear) -> None:
@@ -35,7 +35,7 @@ def test_prepare_fills_black_corners_but_no_dark_nuclei(smear: SyntheticSmear) -
     image[:80, :80] = 0  # meets the edge
     box = smear.boxes[0]
     image[box.y + 30 : box.y + 40, box.x + 30 : box.x + 40] = 0  # does not
-    prepared = prepare(image, PARAMETERS)
+    prepared = prepare(image, PARAMETERS).pixels
 
     assert (prepared[:80, :80] == PARAMETERS.background).all()
     assert (prepared[box.y + 30 : box.y + 40, box.x + 30 : box.x + 40] == 0).all()
@@ -79,9 +79,9 @@ def test_a_crop_depends_on_the_box_alone_and_not_on_who_drew_it(smear: Synthetic
 def test_a_crop_is_the_same_at_another_magnification(smear: SyntheticSmear) -> None:
     box = smear.boxes[0]
     doubled = cv2.resize(smear.image, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC)
-    one = crop_cell(smear.image, box, PARAMETERS)
+    one = crop_cell(Prepared(smear.image), box, PARAMETERS)
     two = crop_cell(
-        doubled.astype(np.uint8),
+        Prepared(doubled.astype(np.uint8)),
         Box(2 * box.x, 2 * box.y, 2 * box.width, 2 * box.height),
         PARAMETERS,
     )
@@ -90,7 +90,7 @@ def test_a_crop_is_the_same_at_another_magnification(smear: SyntheticSmear) -> N
 
 
 def test_outside_the_picture_is_field(smear: SyntheticSmear) -> None:
-    crop = crop_cell(smear.image, Box(0, 0, 40, 40), PARAMETERS)
+    crop = crop_cell(Prepared(smear.image), Box(0, 0, 40, 40), PARAMETERS)
 
     assert (crop[:8] == PARAMETERS.background).all()
     assert (crop[:, :8] == PARAMETERS.background).all()
@@ -107,7 +107,7 @@ def test_any_box_inside_the_picture_gives_a_crop(
     side = data.draw(st.integers(4, min(width - x, height - y)))
     box = Box(x, y, side, side)
     parameters = replace(PARAMETERS, size=32)
-    crop = crop_cell(np.full((height, width, 3), 7, np.uint8), box, parameters)
+    crop = crop_cell(Prepared(np.full((height, width, 3), 7, np.uint8)), box, parameters)
 
     assert crop.shape == (32, 32, 3)
     assert crop.dtype == np.uint8
@@ -119,7 +119,7 @@ def test_any_box_inside_the_picture_gives_a_crop(
 )
 def test_a_box_outside_the_picture_is_refused(box: Box) -> None:
     with pytest.raises(ValueError, match="box"):
-        crop_cell(np.zeros((64, 64, 3), np.uint8), box, PARAMETERS)
+        crop_cell(Prepared(np.zeros((64, 64, 3), np.uint8)), box, PARAMETERS)
 
 
 def test_the_network_sees_minus_one_to_one() -> None:

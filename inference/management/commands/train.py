@@ -13,6 +13,7 @@ from django.core.management.base import BaseCommand, CommandError
 from tqdm import tqdm
 
 from hematovision.files.gate import decode
+from inference.ml.settings import Settings
 
 if TYPE_CHECKING:
     from inference.ml.train import Progress
@@ -53,6 +54,16 @@ class Command(BaseCommand):
         parser.add_argument("--validation", type=float, default=0.15, help="share of photographs")
         parser.add_argument("--test", type=float, default=0.2, help="share of photographs")
         parser.add_argument("--seed", type=int, default=0)
+        parser.add_argument("--backbone", default="mobilenetv2", help="see inference/ml/network.py")
+        parser.add_argument("--size", type=int, help="side of a crop in pixels")
+        parser.add_argument("--context", type=float, help="side of a crop over the cell's box")
+        parser.add_argument("--own-stain", action="store_true", help="leave each field's stain")
+        parser.add_argument("--colour", type=float, help="strength of colour variation")
+        parser.add_argument("--stain", type=float, help="strength of stain variation")
+        parser.add_argument("--focus", type=float, help="share of crops with less sharpness")
+        parser.add_argument("--label-smoothing", type=float)
+        parser.add_argument("--frozen-norm", action="store_true", help="keep ImageNet's statistics")
+        parser.add_argument("--views", type=int, help="flips averaged when serving: 1, 2, 4 or 8")
         parser.add_argument(
             "--views",
             type=int,
@@ -65,7 +76,7 @@ class Command(BaseCommand):
             # TensorFlow takes seconds to import, and serving machines do not have it.
             from inference.ml.data import DataError
             from inference.ml.network import WeightsError
-            from inference.ml.train import Settings, train
+            from inference.ml.train import train
             from inference.ml.writing import ExportError
         except ImportError as error:
             raise CommandError(
@@ -103,6 +114,11 @@ class Command(BaseCommand):
                 f"{figures['accuracy']['interval']} of {figures['images']} pictures; "
                 f"{by_photograph['right']} of {by_photograph['photographs']} photographs."
             )
+
+
+def _given(options: dict[str, Any], *names: str) -> dict[str, Any]:
+    """The options that a person gave; the others keep the default of the settings."""
+    return {name: options[name] for name in names if options[name] is not None}
 
 
 class _Bars:

@@ -1,0 +1,164 @@
+"""What a bundle answers to labelled pictures, by the way that serving takes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference.ml.bundle import Bundle
+from inference.ml.data import DataError, Decode, Item, main_cell_box
+from inference.ml.engine import UNCERTAIN, UNFAMILIAR, Engine
+from inference.ml.finder import Box
+from inference.ml.preprocess import crop_cell, prepare
+
+DOUBTS = (UNCERTAIN, UNFAMILIAR)
+"""The flags by which a model says that a person should decide."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """Answers for the main cells of M pictures.
+
+    Attributes
+    ----------
+    items : list of Item
+        Pictures in which a cell was found.
+    without_cell : list of Item
+        The others.
+    classes : tuple of str
+    probabilities : float32 array of shape (M, C)
+    flags : dict of str to bool array of shape (M,)
+        Each of `DOUBTS`.
+    features : float32 array of shape (M, D)
+    boxes : list of Box
+        Of the cells, in the pictures.
+    """
+
+    items: list[Item]
+    without_cell: list[Item]
+    classes: tuple[str, ...]
+    probabilities: NDArray[np.float32]
+    flags: dict[str, NDArray[np.bool_]]
+    features: NDArray[np.float32]
+    boxes: list[Box]
+
+    def where(self, chosen: Sequence[int] | NDArray[np.integer]) -> Answers:
+        """The answers at some positions."""
+        rows = np.asarray(chosen, np.int64)
+        return Answers(
+            items=[self.items[at] for at in rows],
+            without_cell=[],
+            classes=self.classes,
+            probabilities=self.probabilities[rows],
+            flags={name: flag[rows] for name, flag in self.flags.items()},
+            features=self.features[rows],
+            boxes=[self.boxes[at] for at in rows],
+        )
+
+    @property
+    def groups(self) -> list[str]:
+        return [item.group for item in self.items]
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """Positions of the true classes; all of them must be known to the model."""
+        return np.array([self.classes.index(item.label) for item in self.items], np.int64)
+
+
+def answer(
+    bundle: Bundle,
+    items: Sequence[Item],
+    *,
+    decode: Decode,
+    workers: int = 2,
+    advance: Callable[[], None] = lambda: None,
+) -> Answers:
+    """Find, cut and classify the main cell of each picture.
+
+    Parameters
+    ----------
+    bundle : Bundle
+    items : sequence of Item
+    decode : callable
+        From a file's bytes to its pixels; raises ValueError for what it refuses.
+    workers : int
+        Pictures worked on at a time.
+    advance : callable
+        Called once for each picture.
+
+    Raises
+    ------
+    BundleError
+        If the network does not load.
+    DataError
+        If a picture cannot be read, or no cell is found in any.
+    """
+    Engine(bundle)  # one that does not load is found out here
+    parameters = bundle.card.preprocessing
+    own = threading.local()
+
+    def prepare_thread() -> None:
+        own.engine = Engine(bundle)
+
+    def one(item: Item) -> tuple[Box, NDArray[np.float32], NDArray[np.float32], set[str]] | None:
+        image = picture(item, decode)
+        box = main_cell_box(image, item.label)
+        if box is None:
+            return None
+        engine: Engine = own.engine
+        crop = crop_cell(prepare(image, parameters), box, parameters)
+        features = engine.features(crop[None])
+        told = engine.predictions(features, [box], image)[0]
+        return box, np.array([*told.probabilities.values()], np.float32), features[0], {*told.flags}
+
+    found, without_cell = [], []
+    with ThreadPoolExecutor(workers, initializer=prepare_thread) as pool:
+        for item, told in zip(items, pool.map(one, items), strict=True):
+            if told is None:
+                without_cell.append(item)
+            else:
+                found.append((item, *told))
+            advance()
+    if not found:
+        raise DataError(f"No cell was found in any of the {len(items)} pictures.")
+    kept, boxes, rows, features, flags = zip(*found, strict=True)
+    return Answers(
+        items=list(kept),
+        without_cell=without_cell,
+        classes=bundle.classes,
+        probabilities=np.stack(rows),
+        flags={name: np.array([name in given for given in flags]) for name in DOUBTS},
+        features=np.stack(features),
+        boxes=list(boxes),
+    )
+
+
+def cut(
+    bundle: Bundle, items: Sequence[Item], boxes: Sequence[Box], *, decode: Decode
+) -> NDArray[np.uint8]:
+    """Crops (N, S, S, 3) of cells whose boxes are known, as the model sees them."""
+    parameters = bundle.card.preprocessing
+    crops = [
+        crop_cell(prepare(picture(item, decode), parameters), box, parameters)
+        for item, box in zip(items, boxes, strict=True)
+    ]
+    return np.array(crops, np.uint8).reshape(-1, parameters.size, parameters.size, 3)
+
+
+def picture(item: Item, decode: Decode) -> NDArray[np.uint8]:
+    """The pixels of an item.
+
+    Raises
+    ------
+    DataError
+        If it cannot be read.
+    """
+    try:
+        return decode(item.path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise DataError(f"{item.path} cannot be used: {error} Remove or mend it.") from error

@@ -1,0 +1,297 @@
+"""Evaluate a bundle on folders of labelled pictures: check, answer, measure, report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from inference.ml.bundle import Bundle, load_bundle
+from inference.ml.data import DataError, Decode, Item, Listing, count_by, list_items
+from inference.ml.engine import Engine
+from inference.ml.evaluation.answers import Answers, answer, cut
+from inference.ml.evaluation.leakage import (
+    check_unseen,
+    held_back,
+    trained_on,
+    with_photographs,
+)
+from inference.ml.evaluation.report import render
+from inference.ml.evaluation.study import compared, standing, study, unknown_classes
+from inference.ml.faithfulness import faithfulness, spread_over
+from inference.ml.preprocess import box_in_crop
+from inference.ml.sidecar import read_manifest
+
+SCHEMA_VERSION = 1
+POOLED = "all together"
+Report = Callable[[int, int, str], None]
+"""Told how many of how many pictures are done, and a line if there is news."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What an evaluation is told.
+
+    Attributes
+    ----------
+    bundle : Path
+    data, groups : tuple of Path
+        Folders of class sub-folders; tables of source photographs.
+    out : Path
+        Folder for ``report.html`` and ``report.json``.
+    held_back : bool
+        Whether to take only what the model's training held back.
+    against : Path or None
+        Another bundle to compare with.
+    explain : int
+        Cells whose heat maps are measured; 0 leaves that out.
+    workers : int
+        Pictures worked on at a time.
+    seed : int
+    command : str
+        How the run was started, for the report.
+    """
+
+    bundle: Path
+    data: tuple[Path, ...]
+    out: Path
+    groups: tuple[Path, ...] = ()
+    held_back: bool = False
+    against: Path | None = None
+    explain: int = 60
+    workers: int = 2
+    seed: int = 0
+    command: str = ""
+
+
+def run(settings: Settings, report: Report = lambda *_: None, *, decode: Decode) -> dict[str, Any]:
+    """Evaluate, and write ``report.html`` and ``report.json``.
+
+    Parameters
+    ----------
+    settings : Settings
+    report : callable
+    decode : callable
+        From a file's bytes to its pixels, as serving does it.
+
+    Returns
+    -------
+    dict
+        What is in ``report.json``.
+
+    Raises
+    ------
+    BundleError, DataError, LeakageError
+        With a sentence that says what is wrong.
+    """
+    bundle = load_bundle(settings.bundle)
+    against = load_bundle(settings.against) if settings.against else None
+    listing = list_items(settings.data, settings.groups)
+    items, dropped = _fit_to_evaluate(listing, bundle, against, settings)
+    settings.out.mkdir(parents=True, exist_ok=True)
+    told = f"{bundle.version}: {len(items)} pictures of {len({i.group for i in items})} photographs"
+    answers = _answers(bundle, items, report, settings, decode, told)
+    known, unknown = _by_knowledge(answers)
+    report(len(items), len(items), "Measuring.")
+
+    result = {
+        "schema": SCHEMA_VERSION,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": settings.command,
+        "seed": settings.seed,
+        "model": _model(bundle),
+        "data": _data(listing, items, dropped, settings),
+        "sets": _sets(known, listing, bundle, settings.seed),
+        "unknown_classes": unknown_classes(unknown, seed=settings.seed) if unknown else {},
+        "explanation": _explanation(bundle, known, settings, decode),
+        "against": None,
+        "near_copies": None,
+    }
+    if against is not None:
+        theirs = _answers(against, items, report, settings, decode, against.version)
+        result["against"] = {
+            **_model(against),
+            "sets": _compared(known, theirs, seed=settings.seed),
+        }
+    pictures = cut(bundle, *_of_mistakes(known, result), decode=decode)
+    (settings.out / "report.json").write_text(
+        json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
+    (settings.out / "report.html").write_text(render(result, pictures), encoding="utf-8")
+    return result
+
+
+def _fit_to_evaluate(
+    listing: Listing, bundle: Bundle, against: Bundle | None, settings: Settings
+) -> tuple[list[Item], int]:
+    """The items that no model was trained on, and how many only the other was trained on."""
+    manifest = read_manifest(bundle.manifest_path)
+    items = with_photographs(listing.items, manifest)
+    if settings.held_back:
+        items = held_back(items, manifest)
+    check_unseen(items, manifest, version=bundle.version)
+    if against is None:
+        return items, 0
+    theirs = read_manifest(against.manifest_path)
+    items = with_photographs(items, theirs)
+    if not settings.held_back:
+        check_unseen(items, theirs, version=against.version)
+        return items, 0
+    used = set(trained_on(items, theirs))
+    left = [item for item in items if item not in used]
+    if not left:
+        raise DataError(
+            f"All pictures that {bundle.version} held back were used to train {against.version}: "
+            "the two cannot be compared on them."
+        )
+    return left, len(used)
+
+
+def _answers(
+    bundle: Bundle,
+    items: Sequence[Item],
+    report: Report,
+    settings: Settings,
+    decode: Decode,
+    message: str,
+) -> Answers:
+    done = 0
+    report(0, len(items), message)
+
+    def advance() -> None:
+        nonlocal done
+        done += 1
+        report(done, len(items), "")
+
+    return answer(bundle, items, decode=decode, workers=settings.workers, advance=advance)
+
+
+def _by_knowledge(answers: Answers) -> tuple[Answers, Answers | None]:
+    """The answers to cells of classes that the model knows, and those to others."""
+    knows = [item.label in answers.classes for item in answers.items]
+    if not any(knows):
+        raise DataError(
+            "None of the pictures is of a class that the model knows "
+            f"({', '.join(answers.classes)}). Name the folders as it does."
+        )
+    missed = [item for item in answers.without_cell if item.label in answers.classes]
+    known = replace(answers.where(np.flatnonzero(knows)), without_cell=missed)
+    return known, None if all(knows) else answers.where(np.flatnonzero(np.logical_not(knows)))
+
+
+def _sets(known: Answers, listing: Listing, bundle: Bundle, seed: int) -> list[dict[str, Any]]:
+    """Each data set by itself, then all together if there are several."""
+    manifest = read_manifest(bundle.manifest_path)
+    trained = {row.dataset for row in manifest}
+    files = {row.sha256 for row in manifest}
+    unknown_to_training = set(bundle.card.dataset.get("groups_unknown", ()))
+    told, in_training, photographs_known = [], [], []
+    for dataset in sorted({item.dataset for item in known.items}):
+        at = [index for index, item in enumerate(known.items) if item.dataset == dataset]
+        in_training.append(dataset in trained)
+        # Training's knowledge counts where it knows every file: see `with_photographs`.
+        all_files = all(known.items[index].sha256 in files for index in at)
+        photographs_known.append(
+            dataset not in listing.groups_unknown
+            or (all_files and dataset not in unknown_to_training)
+        )
+        told.append(
+            {
+                "name": dataset,
+                "what": standing(
+                    in_training=in_training[-1], photographs_known=photographs_known[-1]
+                ),
+                "photographs_known": photographs_known[-1],
+                **study(
+                    known.where(at),
+                    seed=seed,
+                    without_cell=[one for one in known.without_cell if one.dataset == dataset],
+                ),
+            }
+        )
+        for row in told[-1]["mistakes"]:
+            row["position"] = at[row["position"]]
+    if len(told) > 1:
+        whats = sorted({one["what"] for one in told})
+        told.append(
+            {
+                "name": POOLED,
+                "what": whats[0] if len(whats) == 1 else "a mixture: read the sets by themselves",
+                "photographs_known": all(photographs_known),
+                **study(known, seed=seed, without_cell=known.without_cell),
+                "mistakes": [],  # they are shown with their sets
+            }
+        )
+    return told
+
+
+def _explanation(
+    bundle: Bundle, known: Answers, settings: Settings, decode: Decode
+) -> dict[str, Any] | None:
+    """Heat maps, measured on a draw of cells that is spread over photographs."""
+    labels = known.labels
+    right = np.flatnonzero(known.probabilities.argmax(axis=1) == labels)
+    if not settings.explain or not len(right):
+        return None
+    order = spread_over(known.groups, right, np.random.default_rng(settings.seed))
+    drawn = known.where(order[: settings.explain])
+    parameters = bundle.card.preprocessing
+    return faithfulness(
+        Engine(bundle),
+        cut(bundle, drawn.items, drawn.boxes, decode=decode),
+        drawn.labels,
+        [box_in_crop(box, parameters) for box in drawn.boxes],
+        drawn.groups,
+        seed=settings.seed,
+        at_most=settings.explain,
+    )
+
+
+def _compared(ours: Answers, theirs: Answers, *, seed: int) -> list[dict[str, Any]]:
+    datasets = sorted({item.dataset for item in ours.items})
+    names = [*datasets, POOLED] if len(datasets) > 1 else datasets
+    told = []
+    for name in names:
+        at = [i for i, item in enumerate(ours.items) if name in {item.dataset, POOLED}]
+        told.append({"name": name, **compared(ours.where(at), theirs, seed=seed)})
+    return told
+
+
+def _of_mistakes(known: Answers, result: dict[str, Any]) -> tuple[list[Item], list[Any]]:
+    """Pictures and boxes of the mistakes of all sets, in their order."""
+    at = [row.pop("position") for one in result["sets"] for row in one["mistakes"]]
+    chosen = known.where(at)
+    return chosen.items, chosen.boxes
+
+
+def _model(bundle: Bundle) -> dict[str, Any]:
+    card = bundle.card
+    return {
+        "version": card.version,
+        "card_sha256": bundle.sha256,
+        "created": card.created,
+        "classes": list(card.classes),
+        "network": card.network,
+        "temperature": card.temperature,
+        "thresholds": card.thresholds,
+        "unfamiliarity": card.unfamiliarity,
+        "training_fingerprint": card.dataset.get("fingerprint"),
+    }
+
+
+def _data(listing: Listing, items: list[Item], dropped: int, settings: Settings) -> dict[str, Any]:
+    return {
+        "fingerprint": Listing(items, ()).fingerprint(),
+        "pictures": count_by([item.stratum for item in items]),
+        "photographs": count_by(
+            [stratum for stratum, _ in {(item.stratum, item.group) for item in items}]
+        ),
+        "listed": len(listing.items),
+        "held_back_only": settings.held_back,
+        "left_out_for_the_other_model": dropped,
+    }

@@ -1,0 +1,229 @@
+"""From a trained network to a bundle: calibrate, measure, describe and write it."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from inference.ml.augment import centre
+from inference.ml.bundle import Bundle
+from inference.ml.calibrate import (
+    balanced_weights,
+    calibration_error,
+    confidence_thresholds,
+    fit_temperature,
+)
+from inference.ml.data import Item, Listing, count_by
+from inference.ml.engine import softmax
+from inference.ml.evaluation.figures import evaluate
+from inference.ml.export import head_of, to_tflite, write_bundle
+from inference.ml.fit import Part
+from inference.ml.litert import FeatureNetwork
+from inference.ml.settings import Settings
+from inference.ml.sidecar import TRAIN, VALIDATION, ManifestRow, TrainingFeatures, kept_rows
+from inference.ml.split import Side
+from inference.ml.unfamiliar import describe
+
+_PARITY_CROPS = 64
+_LISTED_WITHOUT_CELL = 200  # names in the card; it stays small
+
+
+def finish(
+    model: keras.Model,
+    parts: dict[Side, Part],
+    listing: Listing,
+    without_cell: Sequence[Item],
+    settings: Settings,
+    history: list[dict[str, float]],
+) -> Bundle:
+    """Calibrate and measure a trained network, and write its bundle to `settings.out`.
+
+    Parameters
+    ----------
+    model : keras.Model
+    parts : dict
+        The three sides of the split; the training side's crops are wider.
+    listing : Listing
+    without_cell : sequence of Item
+        Left out, since the finder found nothing in them.
+    settings : Settings
+    history : list of dict
+        Losses by epoch.
+
+    Raises
+    ------
+    ExportError
+        If LiteRT answers differently from Keras, or the folder holds something else.
+    """
+    preprocessing = settings.preprocessing
+    validation, test = parts["validation"], parts["test"]
+    # The figures are those of the network that is served.
+    content, head = to_tflite(model), head_of(model)
+    network = FeatureNetwork(content, preprocessing, views=settings.views, threads=2)
+    seen = network.features(validation.crops)
+    logits = head.logits(seen)
+    temperature = fit_temperature(logits, validation.labels, validation.weights)
+    thresholds = confidence_thresholds(
+        softmax(logits / np.float32(temperature)), validation.labels, validation.weights
+    )
+    test_logits = head.logits(network.features(test.crops))
+    features = _features_kept(parts, network, seen)
+    weights = balanced_weights(
+        *(getattr(features.of_side(VALIDATION), name).tolist() for name in ("groups", "datasets"))
+    )
+    return write_bundle(
+        model,
+        settings.out,
+        network={
+            "backbone": settings.backbone,
+            "width": 1.0,
+            "features": network.shape[-1],
+            "views": settings.views,
+        },
+        content=content,
+        features=features,
+        unfamiliarity=describe(features, weights),
+        manifest=[
+            ManifestRow(side, item.dataset, item.label, item.group, item.sha256)
+            for side, part in parts.items()
+            for item in part.items
+        ],
+        classes=listing.classes,
+        preprocessing=preprocessing,
+        temperature=temperature,
+        thresholds={
+            name: round(float(value), 4)
+            for name, value in zip(listing.classes, thresholds, strict=True)
+        },
+        metrics=_metrics(
+            softmax(test_logits / np.float32(temperature)), thresholds, test, listing, settings
+        ),
+        dataset=_dataset_card(listing, without_cell),
+        split=_split_card(parts, settings),
+        training=_training_card(settings, history),
+        parity_crops=test.crops[:: max(1, len(test.items) // _PARITY_CROPS)],
+    )
+
+
+def _features_kept(
+    parts: dict[Side, Part], network: FeatureNetwork, validation: NDArray[np.float32]
+) -> TrainingFeatures:
+    """The features that go into the bundle; those of the validation side are there already."""
+    train = parts["train"]
+    items = [*train.items, *parts["validation"].items]
+    rows = kept_rows([item.group for item in items], [item.sha256 for item in items])
+    border = len(train.items)
+    of_train, of_validation = rows[rows < border], rows[rows >= border] - border
+    crops = centre(train.crops[of_train], network.preprocessing.size)
+    chosen = [items[row] for row in rows]
+    return TrainingFeatures(
+        features=np.concatenate([network.features(crops), validation[of_validation]]).astype(
+            np.float16
+        ),
+        labels=np.concatenate(
+            [train.labels[of_train], parts["validation"].labels[of_validation]]
+        ).astype(np.int16),
+        sides=np.repeat([TRAIN, VALIDATION], [len(of_train), len(of_validation)]).astype(np.uint8),
+        groups=np.array([item.group for item in chosen]),
+        datasets=np.array([item.dataset for item in chosen]),
+        shas=np.array([item.sha256[:16] for item in chosen]),
+    )
+
+
+def _metrics(
+    probabilities: np.ndarray,
+    thresholds: np.ndarray,
+    test: Part,
+    listing: Listing,
+    settings: Settings,
+) -> dict[str, Any]:
+    """Figures on the test side, for each data set by itself."""
+    figures = {}
+    for dataset in sorted({item.dataset for item in test.items}):
+        of_set = np.array([item.dataset == dataset for item in test.items])
+        rows, labels = probabilities[of_set], test.labels[of_set]
+        groups = [item.group for item in test.items if item.dataset == dataset]
+        known = dataset not in listing.groups_unknown
+        predicted = rows.argmax(axis=1)
+        believed = rows.max(axis=1) >= thresholds[predicted]
+        right = predicted == labels
+        figures[dataset] = {
+            "what": "photographs never seen in training"
+            if known
+            else "same-laboratory figure, patients unknown",
+            **evaluate(rows, labels, groups, listing.classes, seed=settings.seed),
+            "calibration_error": round(calibration_error(rows, labels), 4),
+            "mean_confidence": round(float(rows.max(axis=1).mean()), 4),
+            "not_flagged": round(float(believed.mean()), 4),
+            "wrong_among_not_flagged": round(float((~right[believed]).mean()), 4)
+            if believed.any()
+            else None,
+        }
+    return figures
+
+
+def _dataset_card(listing: Listing, without_cell: Sequence[Item]) -> dict[str, Any]:
+    return {
+        "fingerprint": listing.fingerprint(),
+        "pictures": count_by([item.stratum for item in listing.items]),
+        "groups_unknown": list(listing.groups_unknown),
+        "without_cell": len(without_cell),
+        "without_cell_files": [
+            f"{item.stratum}/{item.path.name}" for item in without_cell[:_LISTED_WITHOUT_CELL]
+        ],
+    }
+
+
+def _split_card(parts: dict[Side, Part], settings: Settings) -> dict[str, Any]:
+    def photographs(part: Part) -> dict[str, int]:
+        return count_by([stratum for stratum, _ in {(i.stratum, i.group) for i in part.items}])
+
+    return {
+        "seed": settings.seed,
+        "shares": {"validation": settings.validation, "test": settings.test},
+        "pictures": {side: len(part.items) for side, part in parts.items()},
+        "photographs": {side: photographs(part) for side, part in parts.items()},
+        "test_groups": sorted(set(parts["test"].groups)),
+    }
+
+
+def _training_card(settings: Settings, history: list[dict[str, float]]) -> dict[str, Any]:
+    told = {
+        name: [str(one) for one in value] if isinstance(value, tuple) else value
+        for name, value in asdict(settings).items()
+        if name != "out"  # where this machine keeps the bundle is nobody else's business
+    }
+    return {
+        **told,
+        "history": history,
+        "code_version": _code_version(),
+        "libraries": {
+            "python": platform.python_version(),
+            "tensorflow": tf.__version__,
+            "keras": keras.__version__,
+        },
+    }
+
+
+def _code_version() -> str:
+    """The commit of the checkout that trains, with ``+`` if files differ from it."""
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--dirty=+"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return described.stdout.strip()

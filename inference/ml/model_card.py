@@ -1,0 +1,150 @@
+"""Tell in words what a bundle is for, how well it does and on what: its model card.
+
+After Mitchell et al.: Model cards for model reporting. FAT* 2019, 220-229. Every number
+comes from the bundle's own ``card.json``, so that the text cannot promise anything else.
+Needs Jinja2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path, PurePath
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+
+from inference.ml.bundle import Bundle
+
+_TEMPLATES = Path(__file__).parent / "templates"
+
+# Figures that are no shares of something; all others are written as percentages.
+_NUMBERS = frozenset({"brier", "log_loss", "ece", "calibration_error", "mean_confidence", "auroc"})
+_WORDS = {
+    "accuracy": "accuracy by picture",
+    "by_photograph": "accuracy by photograph",
+    "balanced_accuracy": "balanced accuracy (macro recall)",
+    "brier": "Brier score (0 to 2)",
+    "ece": "expected calibration error",
+    "macro_f1": "macro F1",
+    "f1": "F1",
+    "not_flagged": "share not flagged as uncertain",
+    "wrong_among_not_flagged": "wrong among those",
+}
+_NOT_TOLD = frozenset({"data", "groups", "history", "libraries", "parity", "command"})
+
+
+def render_model_card(
+    bundle: Bundle, *, names: Mapping[str, str], not_recognised: Sequence[str]
+) -> str:
+    """The model card of a bundle, in Markdown.
+
+    Parameters
+    ----------
+    bundle : Bundle
+    names : mapping of str to str
+        Classes' names as people read them; a class that is not there keeps its own.
+    not_recognised : sequence of str
+        Kinds of cells, in the plural, that models cannot name unless they have the class.
+
+    Returns
+    -------
+    str
+    """
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=select_autoescape(["html"]),
+        undefined=StrictUndefined,
+        finalize=_plain,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {
+        "answers": lambda figures: _answers(figures, bundle.classes),
+        "figures": figures_of,
+        "shown": shown,
+        "grouped": "{:,}".format,
+        "word": lambda name: _WORDS.get(name, name.replace("_", " ")),
+        "file_name": lambda path: PurePath(path).name,
+    }
+    card = asdict(bundle.card)
+    told = {
+        name: value
+        for name, value in card["training"].items()
+        if name not in _NOT_TOLD and isinstance(value, (str, int, float))
+    }
+    return environment.get_template("model_card.md.j2").render(
+        card=card,
+        sha256=bundle.sha256,
+        labels={label: names.get(label, label) for label in card["classes"]},
+        not_recognised=[
+            kind for kind in not_recognised if kind.removesuffix("s") not in bundle.classes
+        ],
+        datasets=datasets_of(card),
+        training=told,
+    )
+
+
+def datasets_of(card: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Of each data set: pictures and, on each side, photographs of its classes; its licence."""
+    licences = card["dataset"].get("licences", {})
+    sets: dict[str, dict[str, Any]] = {}
+    for stratum, pictures in card["dataset"].get("pictures", {}).items():
+        name, _, label = stratum.rpartition(":")
+        told = sets.setdefault(
+            name,
+            {
+                "licence": licences.get(name, "not stated"),
+                "unknown": name in card["dataset"].get("groups_unknown", []),
+                "classes": {},
+            },
+        )
+        sides = card["split"].get("photographs", {})
+        told["classes"][label] = {
+            "pictures": pictures,
+            **{side: sides.get(side, {}).get(stratum, 0) for side in ("train", "validation")},
+            "test": sides.get("test", {}).get(stratum, 0),
+        }
+    return sets
+
+
+def figures_of(values: Mapping[str, Any]) -> dict[str, str]:
+    """The figures among the entries of a card, in words; tables and curves are left out."""
+    told = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping) and {"value", "interval"} <= set(value):
+            told[name] = shown(value, name)
+        elif isinstance(value, float):
+            told[name] = shown({"value": value, "interval": [None, None]}, name)
+    return told
+
+
+def shown(figure: Mapping[str, Any], name: str) -> str:
+    """A figure with its 95 % interval, as in ``88.1 % [84.0, 91.7]``.
+
+    Where no error was seen, resampling sees none either: its interval would promise too much.
+    """
+    value, (low, high) = figure["value"], figure["interval"]
+    if value is None:
+        return "–"
+    scale, unit, places = (1, "", 3) if name in _NUMBERS else (100, " %", 1)
+    if low == high == value == 1:
+        return "100 % (no error seen)"
+    text = f"{scale * value:.{places}f}{unit}"
+    if low is None or low == high:
+        return text
+    return f"{text} [{scale * low:.{places}f}, {scale * high:.{places}f}]"
+
+
+def _answers(figures: Mapping[str, Any], classes: Sequence[str]) -> dict[str, list[int]]:
+    """The rows of the confusion table that have any pictures."""
+    rows = zip(classes, figures["confusion"], strict=True)
+    return {label: row for label, row in rows if label in figures["classes"]}
+
+
+def _plain(value: Any) -> Any:
+    """Names come from folders: none may break a table or become markup."""
+    if not isinstance(value, str):
+        return value
+    return " ".join(value.split()).replace("<", "&lt;").replace("|", "\\|")
