@@ -230,7 +230,7 @@ def left_out(kept: TrainingFeatures, home: Cells, engine: Engine) -> None:
         rest = kept.where(kept.labels != index)
         labels = np.unique(rest.labels, return_inverse=True)[1]
         train = rest.sides == TRAIN
-        head = fit_head(rest.features[train], labels[train])
+        head = fit_head(rest.features[train], labels[train], classes=len(classes) - 1)
         scores = scores_of(rest, head, engine.bundle.card.unfamiliarity["neighbours"])
         both = {
             key: (score(home.features[of_home != index]), score(home.features[of_home == index]))

@@ -18,13 +18,12 @@ from inference.ml.augment import centre
 from inference.ml.bundle import Bundle
 from inference.ml.calibrate import (
     balanced_weights,
-    calibration_error,
     confidence_thresholds,
     fit_temperature,
 )
 from inference.ml.data import Item, Listing, count_by
 from inference.ml.engine import softmax
-from inference.ml.evaluation.figures import evaluate
+from inference.ml.evaluation.summary import card_figures
 from inference.ml.export import head_of, to_tflite, write_bundle
 from inference.ml.fit import Part
 from inference.ml.litert import FeatureNetwork
@@ -153,20 +152,11 @@ def _metrics(
         rows, labels = probabilities[of_set], test.labels[of_set]
         groups = [item.group for item in test.items if item.dataset == dataset]
         known = dataset not in listing.groups_unknown
-        predicted = rows.argmax(axis=1)
-        believed = rows.max(axis=1) >= thresholds[predicted]
-        right = predicted == labels
         figures[dataset] = {
             "what": "photographs never seen in training"
             if known
             else "same-laboratory figure, patients unknown",
-            **evaluate(rows, labels, groups, listing.classes, seed=settings.seed),
-            "calibration_error": round(calibration_error(rows, labels), 4),
-            "mean_confidence": round(float(rows.max(axis=1).mean()), 4),
-            "not_flagged": round(float(believed.mean()), 4),
-            "wrong_among_not_flagged": round(float((~right[believed]).mean()), 4)
-            if believed.any()
-            else None,
+            **card_figures(rows, labels, groups, listing.classes, thresholds, seed=settings.seed),
         }
     return figures
 

@@ -93,6 +93,13 @@ class TrainingFeatures:
         """The rows of a mask or of positions."""
         return TrainingFeatures(*(getattr(self, field.name)[chosen] for field in fields(self)))
 
+    def with_more(self, more: TrainingFeatures) -> TrainingFeatures:
+        """These rows, and others after them."""
+        names = [field.name for field in fields(self)]
+        return TrainingFeatures(
+            *(np.concatenate([getattr(self, name), getattr(more, name)]) for name in names)
+        )
+
     def of_side(self, side: int) -> TrainingFeatures:
         return self.where(self.sides == side)
 

@@ -99,12 +99,12 @@ def describe(features: TrainingFeatures, weights: NDArray[np.floating]) -> dict[
     """
     neighbours = Neighbours(features.of_side(TRAIN).features)
     distances = neighbours.distances(features.of_side(VALIDATION).features)
-    return {
-        "score": SCORE,
-        "neighbours": NEIGHBOURS,
-        "threshold": threshold_of(distances, weights),
-        "share": SHARE,
-    }
+    return entry(threshold_of(distances, weights))
+
+
+def entry(threshold: float) -> dict[str, Any]:
+    """The card's entry for a threshold that is known."""
+    return {"score": SCORE, "neighbours": NEIGHBOURS, "threshold": threshold, "share": SHARE}
 
 
 def _directions(features: NDArray[np.floating]) -> NDArray[np.float32]:

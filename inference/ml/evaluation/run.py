@@ -22,7 +22,7 @@ from inference.ml.evaluation.leakage import (
     with_photographs,
 )
 from inference.ml.evaluation.report import render
-from inference.ml.evaluation.study import compared, standing, study, unknown_classes
+from inference.ml.evaluation.study import compared, near_copies, standing, study, unknown_classes
 from inference.ml.faithfulness import faithfulness, spread_over
 from inference.ml.preprocess import box_in_crop
 from inference.ml.sidecar import read_manifest
@@ -93,7 +93,10 @@ def run(settings: Settings, report: Report = lambda *_: None, *, decode: Decode)
     against = load_bundle(settings.against) if settings.against else None
     listing = list_items(settings.data, settings.groups)
     items, dropped = _fit_to_evaluate(listing, bundle, against, settings)
-    settings.out.mkdir(parents=True, exist_ok=True)
+    try:
+        settings.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{settings.out} cannot be made ({error.strerror}).") from error
     told = f"{bundle.version}: {len(items)} pictures of {len({i.group for i in items})} photographs"
     answers = _answers(bundle, items, report, settings, decode, told)
     known, unknown = _by_knowledge(answers)
@@ -109,8 +112,8 @@ def run(settings: Settings, report: Report = lambda *_: None, *, decode: Decode)
         "sets": _sets(known, listing, bundle, settings.seed),
         "unknown_classes": unknown_classes(unknown, seed=settings.seed) if unknown else {},
         "explanation": _explanation(bundle, known, settings, decode),
+        "near_copies": near_copies(answers),
         "against": None,
-        "near_copies": None,
     }
     if against is not None:
         theirs = _answers(against, items, report, settings, decode, against.version)

@@ -1,0 +1,403 @@
+"""Adapt a model to a laboratory with some labelled cells of its own, without TensorFlow.
+
+The network stays; its last layer is fitted anew on the site's cells and on the features of
+home's training, which travel in the bundle. ``model.keras`` does not go into the new bundle:
+its last layer would be another than that of ``head.npz``.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference.ml.bundle import (
+    FEATURES_NAME,
+    HEAD_NAME,
+    MANIFEST_NAME,
+    TFLITE_NAME,
+    Bundle,
+    load_bundle,
+)
+from inference.ml.calibrate import calibration_error
+from inference.ml.data import DataError, Decode, Item, Listing, count_by, cut_crops, list_items
+from inference.ml.engine import Engine, softmax
+from inference.ml.evaluation.figures import evaluate
+from inference.ml.evaluation.leakage import trained_on, with_photographs
+from inference.ml.evaluation.paired import compare
+from inference.ml.last_layer import SiteFit, fit_to_site, fit_with_replay
+from inference.ml.sidecar import (
+    TRAIN,
+    VALIDATION,
+    Head,
+    ManifestRow,
+    TrainingFeatures,
+    kept_rows,
+    read_manifest,
+    write_manifest,
+)
+from inference.ml.split import split_by_group
+from inference.ml.writing import bundle_draft, check_target, write_card
+
+SIZES = (0, 20, 50, 100, 200)
+"""Numbers of cells of the learning curve."""
+
+Report = Callable[[int, int], None]
+"""Told how many pictures of how many are cut."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What an adaptation is told.
+
+    Attributes
+    ----------
+    bundle : Path
+        The model to adapt.
+    data, groups : tuple of Path
+        Folders of class sub-folders; tables of source photographs. A class that the model
+        does not know is added to it.
+    out : Path
+        Folder of the new bundle.
+    cells : int or None
+        Labelled cells to learn from; all by default.
+    held_out : float
+        Share of the photographs that is not learned from, but measured with.
+    seed : int
+    command : str
+        How the run was started, for the card.
+    """
+
+    bundle: Path
+    data: tuple[Path, ...]
+    out: Path
+    groups: tuple[Path, ...] = ()
+    cells: int | None = None
+    held_out: float = 0.3
+    seed: int = 0
+    command: str = ""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.held_out < 1:
+            raise ValueError("The share that is held out must be 0 or more and below 1.")
+        if self.cells is not None and self.cells < 2:
+            raise ValueError("It takes two cells at least.")
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A site's cells, no more than eight of a photograph, and their pictures.
+
+    Attributes
+    ----------
+    cells : TrainingFeatures
+    items : list of Item
+    classes : tuple of str
+        The model's, and then those that are new.
+    groups_unknown : tuple of str
+        Data sets whose photographs nobody has told.
+    """
+
+    cells: TrainingFeatures
+    items: list[Item]
+    classes: tuple[str, ...]
+    groups_unknown: tuple[str, ...]
+
+
+def adapt(settings: Settings, report: Report = lambda *_: None, *, decode: Decode) -> Bundle:
+    """Fit a model's last layer to a site and write the bundle.
+
+    Parameters
+    ----------
+    settings : Settings
+    report : callable
+    decode : callable
+        From a file's bytes to its pixels, as serving does it.
+
+    Raises
+    ------
+    BundleError, DataError, ExportError
+        With a sentence that says what is wrong.
+    """
+    check_target(settings.out)
+    bundle = load_bundle(settings.bundle)
+    site = read_site(bundle, settings, report, decode=decode)
+    home = TrainingFeatures.load(bundle.features_path)
+    learned, held_out = divide(site.cells, settings)
+    cells = site.cells.where(learned)
+    if len(set(cells.groups.tolist())) < 2:
+        raise DataError("Cells of two photographs at least are needed to learn from. Give more.")
+    fit = fit_to_site(home, cells, classes=len(site.classes), seed=settings.seed)
+    metrics = _metrics(bundle, home, site, held_out, fit, settings.seed)
+    with bundle_draft(settings.out) as draft:
+        shutil.copy(bundle.tflite_path, draft / TFLITE_NAME)
+        fit.head.save(draft / HEAD_NAME)
+        home.with_more(cells).save(draft / FEATURES_NAME)
+        sides = {**dict.fromkeys(learned, "train"), **dict.fromkeys(held_out, "test")}
+        write_manifest(draft / MANIFEST_NAME, _manifest(bundle, site, sides))
+        card = bundle.card
+        held_out_groups = {site.items[at].group for at in held_out}
+        write_card(
+            draft,
+            network=card.network,
+            unfamiliarity=fit.unfamiliarity,
+            classes=site.classes,
+            preprocessing=card.preprocessing,
+            temperature=fit.temperature,
+            thresholds={
+                name: round(float(value), 4)
+                for name, value in zip(site.classes, fit.thresholds, strict=True)
+            },
+            metrics=metrics,
+            dataset=_dataset(card.dataset, site),
+            split=card.split
+            | {"test_groups": sorted({*card.split.get("test_groups", ()), *held_out_groups})},
+            training=card.training
+            | {
+                "adapted_from": {"version": card.version, "sha256": bundle.sha256},
+                "adaptation": {
+                    "cells": count_by([site.items[at].stratum for at in learned]),
+                    "held_out": count_by([site.items[at].stratum for at in held_out]),
+                    "new_classes": list(site.classes[len(card.classes) :]),
+                    "strength": fit.strength,
+                    "seed": settings.seed,
+                    "command": settings.command,
+                },
+            },
+        )
+    return load_bundle(settings.out)
+
+
+def read_site(
+    bundle: Bundle, settings: Settings, report: Report = lambda *_: None, *, decode: Decode
+) -> Site:
+    """List, cut and describe a site's cells by the network's features.
+
+    Raises
+    ------
+    DataError
+        If the model was made with some of the pictures, or a picture cannot be used.
+    """
+    listing = list_items(settings.data, settings.groups)
+    items = _unseen(listing, bundle)
+    rows = kept_rows([item.group for item in items], [item.sha256 for item in items])
+    chosen = [items[row] for row in rows]
+    done = 0
+
+    def advance() -> None:
+        nonlocal done
+        done += 1
+        report(done, len(chosen))
+
+    crops, found = cut_crops(chosen, bundle.card.preprocessing, decode=decode, advance=advance)
+    chosen = [chosen[at] for at in found]
+    if not chosen:
+        raise DataError("No cell was found in any of the pictures. Give other ones.")
+    classes = *bundle.classes, *sorted({item.label for item in chosen} - set(bundle.classes))
+    cells = TrainingFeatures(
+        features=Engine(bundle, threads=2).features(crops).astype(np.float16),
+        labels=np.array([classes.index(item.label) for item in chosen], np.int16),
+        sides=np.full(len(chosen), TRAIN, np.uint8),
+        groups=np.array([item.group for item in chosen]),
+        datasets=np.array([item.dataset for item in chosen]),
+        shas=np.array([item.sha256[:16] for item in chosen]),
+    )
+    return Site(cells, chosen, classes, listing.groups_unknown)
+
+
+def divide(cells: TrainingFeatures, settings: Settings) -> tuple[list[int], list[int]]:
+    """Positions of the cells to learn from, in an order to take them in, and of those held out."""
+    labels = cells.labels.astype(str).tolist()
+    sides = split_by_group(
+        cells.groups.tolist(), labels, validation=0, test=settings.held_out, seed=settings.seed
+    )
+    pool = [at for at, side in enumerate(sides) if side == "train"]
+    held_out = [at for at, side in enumerate(sides) if side == "test"]
+    order = drawing_order(cells.where(pool), settings.seed)[: settings.cells]
+    return [pool[at] for at in order], held_out
+
+
+def drawing_order(cells: TrainingFeatures, seed: int) -> list[int]:
+    """All positions, at random, but classes in turn and photographs before their copies."""
+    lot = np.random.default_rng(seed).permutation(len(cells)).tolist()
+
+    def ranks(order: Sequence[int], keys: Sequence[object]) -> dict[int, int]:
+        seen: dict[object, int] = {}
+        found = {}
+        for at in order:
+            found[at] = seen.get(keys[at], 0)
+            seen[keys[at]] = found[at] + 1
+        return found
+
+    copies = ranks(lot, cells.groups.tolist())
+    by_copy = sorted(lot, key=copies.__getitem__)
+    turns = ranks(by_copy, cells.labels.tolist())
+    return sorted(by_copy, key=turns.__getitem__)
+
+
+def learning_curve(
+    bundle: Bundle,
+    cells: TrainingFeatures,
+    *,
+    classes: int,
+    sizes: Sequence[int] = SIZES,
+    draws: int = 5,
+    held_out: float = 0.5,
+    seed: int = 0,
+) -> list[dict[str, Any]]:
+    """How accuracy on a site's unseen photographs, and at home, grows with labelled cells.
+
+    Parameters
+    ----------
+    bundle : Bundle
+    cells : TrainingFeatures
+        Of the site.
+    classes : int
+        How many there are, the bundle's first.
+    sizes : sequence of int
+        Numbers of cells; those that the site does not have are left out.
+    draws : int
+        Of photographs to hold out and of cells to learn from. The cells of a smaller size
+        are among those of a larger one.
+    held_out : float
+        Share of the photographs.
+    seed : int
+        Of the first draw; it also chooses the strength, for all sizes.
+
+    Returns
+    -------
+    list of dict
+        For each size ``cells``, and ``site`` and ``home`` (its validation side): mean
+        and standard deviation over the draws of the macro recall.
+    """
+    home = TrainingFeatures.load(bundle.features_path)
+    head = widened(Head.load(bundle.head_path), classes)
+    strength = None
+    figures: dict[int, list[tuple[float, float]]] = {}
+    for draw in range(draws):
+        told = Settings(bundle.path, (), bundle.path, held_out=held_out, seed=seed + draw)
+        order, rest = divide(cells, told)
+        unseen = cells.where(rest)
+        for size in [size for size in sizes if size <= len(order)]:
+            some = cells.where(order[:size])
+            if size and strength is None:
+                largest = cells.where(order[: max(sizes)])
+                strength = fit_to_site(home, largest, classes=classes, seed=seed).strength
+            fitted = head
+            if strength is not None and size:
+                fitted = fit_with_replay(home, some, classes=classes, strength=strength)
+            recalls = [macro_recall(fitted, one) for one in (unseen, home.of_side(VALIDATION))]
+            figures.setdefault(size, []).append((recalls[0], recalls[1]))
+    return [
+        {
+            "cells": size,
+            **{
+                name: {"mean": float(np.mean(values)), "spread": float(np.std(values))}
+                for name, values in zip(("site", "home"), zip(*rows, strict=True), strict=True)
+            },
+        }
+        for size, rows in figures.items()
+    ]
+
+
+def macro_recall(head: Head, cells: TrainingFeatures) -> float:
+    """Mean over the classes that occur of the share that is answered rightly."""
+    right = head.logits(cells.features.astype(np.float32)).argmax(axis=1) == cells.labels
+    return float(np.mean([right[cells.labels == one].mean() for one in np.unique(cells.labels)]))
+
+
+def widened(head: Head, classes: int) -> Head:
+    """A head with more classes, which it never answers."""
+    more = classes - len(head.bias)
+    return Head(
+        np.pad(head.kernel, ((0, 0), (0, more))),
+        np.pad(head.bias, (0, more), constant_values=-np.inf),
+    )
+
+
+def _unseen(listing: Listing, bundle: Bundle) -> list[Item]:
+    manifest = read_manifest(bundle.manifest_path)
+    items = with_photographs(listing.items, manifest)
+    seen = trained_on(items, manifest)
+    if seen:
+        raise DataError(
+            f"{bundle.version} was made with {len(seen)} of the {len(items)} pictures or with "
+            f"others of their photographs, for example {seen[0].path}. Give new ones."
+        )
+    return items
+
+
+def _manifest(bundle: Bundle, site: Site, sides: dict[int, str]) -> list[ManifestRow]:
+    """Home's pictures and the site's; those that were neither learned from nor held out are not."""
+    new = [
+        ManifestRow(side, item.dataset, item.label, item.group, item.sha256)
+        for item, side in ((site.items[at], side) for at, side in sides.items())
+    ]
+    named = {row.sha256 for row in new}
+    return [row for row in read_manifest(bundle.manifest_path) if row.sha256 not in named] + new
+
+
+def _dataset(home: dict[str, Any], site: Site) -> dict[str, Any]:
+    pictures = {**home.get("pictures", {}), **count_by([item.stratum for item in site.items])}
+    unknown = {*home.get("groups_unknown", ()), *site.groups_unknown}
+    return home | {"pictures": pictures, "groups_unknown": sorted(unknown)}
+
+
+def _metrics(
+    bundle: Bundle,
+    home: TrainingFeatures,
+    site: Site,
+    held_out: Sequence[int],
+    fit: SiteFit,
+    seed: int,
+) -> dict[str, Any]:
+    """Before and after: on each of the site's data sets, and at home."""
+    before = widened(Head.load(bundle.head_path), len(site.classes))
+    unseen = site.cells.where(np.array(held_out, np.int64))
+    sets = {
+        name: (unseen.where(unseen.datasets == name), "photographs of the site that were held out")
+        for name in sorted(set(unseen.datasets.tolist()))
+    }
+    sets["home"] = (
+        home.of_side(VALIDATION),
+        "the validation side at home, by which the model was chosen",
+    )
+
+    def told(cells: TrainingFeatures, what: str) -> dict[str, Any]:
+        rows = cells.features.astype(np.float32)
+        old = softmax(before.logits(rows) / np.float32(bundle.card.temperature))
+        new = softmax(fit.head.logits(rows) / np.float32(fit.temperature))
+        return {"what": what, **_before_and_after(old, new, cells, fit, site.classes, seed)}
+
+    return {name: told(cells, what) for name, (cells, what) in sets.items()}
+
+
+def _before_and_after(
+    old: NDArray[np.float32],
+    new: NDArray[np.float32],
+    cells: TrainingFeatures,
+    fit: SiteFit,
+    classes: Sequence[str],
+    seed: int,
+) -> dict[str, Any]:
+    labels, groups = cells.labels.astype(np.int64), cells.groups.tolist()
+    before = evaluate(old, labels, groups, classes, seed=seed)
+    right = new.argmax(axis=1) == labels
+    believed = new.max(axis=1) >= fit.thresholds[new.argmax(axis=1)]
+    return {
+        **evaluate(new, labels, groups, classes, seed=seed),
+        "calibration_error": round(calibration_error(new, labels), 4),
+        "not_flagged": round(float(believed.mean()), 4),
+        "wrong_among_not_flagged": round(float((~right[believed]).mean()), 4)
+        if believed.any()
+        else None,
+        "before": {
+            name: before[name] for name in ("accuracy", "balanced_accuracy", "by_photograph")
+        },
+        "paired": compare(new, old, labels, groups, seed=seed),
+    }
