@@ -19,7 +19,9 @@ from inference.ml.bundle import Bundle
 _TEMPLATES = Path(__file__).parent / "templates"
 
 # Figures that are no shares of something; all others are written as percentages.
-_NUMBERS = frozenset({"brier", "log_loss", "ece", "calibration_error", "mean_confidence", "auroc"})
+_NUMBERS = frozenset(
+    {"brier", "log_loss", "ece", "calibration_error", "mean_confidence", "auroc", "area"}
+)
 _WORDS = {
     "accuracy": "accuracy by picture",
     "by_photograph": "accuracy by photograph",
