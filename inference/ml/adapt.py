@@ -24,10 +24,6 @@ from inference.ml.bundle import (
     Bundle,
     load_bundle,
 )
-<<<<<<< HEAD
-=======
-from inference.ml.calibrate import confidence_figures
->>>>>>> part2-b
 from inference.ml.data import DataError, Decode, Item, Listing, count_by, cut_crops, list_items
 from inference.ml.engine import Engine, softmax
 from inference.ml.evaluation.figures import evaluate
@@ -392,12 +388,7 @@ def _before_and_after(
     labels, groups = cells.labels.astype(np.int64), cells.groups.tolist()
     before = evaluate(old, labels, groups, classes, seed=seed)
     return {
-<<<<<<< HEAD
         **card_figures(new, labels, groups, classes, fit.thresholds, seed=seed),
-=======
-        **evaluate(new, labels, groups, classes, seed=seed),
-        **confidence_figures(new, labels, fit.thresholds),
->>>>>>> part2-b
         "before": {
             name: before[name] for name in ("accuracy", "balanced_accuracy", "by_photograph")
         },

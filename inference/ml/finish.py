@@ -18,10 +18,6 @@ from inference.ml.augment import centre
 from inference.ml.bundle import Bundle
 from inference.ml.calibrate import (
     balanced_weights,
-<<<<<<< HEAD
-=======
-    confidence_figures,
->>>>>>> part2-b
     confidence_thresholds,
     fit_temperature,
 )
@@ -160,12 +156,7 @@ def _metrics(
             "what": "photographs never seen in training"
             if known
             else "same-laboratory figure, patients unknown",
-<<<<<<< HEAD
             **card_figures(rows, labels, groups, listing.classes, thresholds, seed=settings.seed),
-=======
-            **evaluate(rows, labels, groups, listing.classes, seed=settings.seed),
-            **confidence_figures(rows, labels, thresholds),
->>>>>>> part2-b
         }
     return figures
 

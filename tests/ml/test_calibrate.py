@@ -8,11 +8,6 @@ from numpy.typing import NDArray
 
 from inference.ml.calibrate import (
     balanced_weights,
-<<<<<<< HEAD
-=======
-    calibration_error,
-    confidence_figures,
->>>>>>> part2-b
     confidence_thresholds,
     fit_temperature,
     log_loss,
@@ -101,15 +96,3 @@ def test_weights_count_strata_alike_and_groups_alike_within(rows: list[tuple[str
     assert weights.mean() == pytest.approx(1)
     assert np.ptp([sum(values) for values in sums.values()]) == pytest.approx(0, abs=1e-9)
     assert all(np.ptp(values) == pytest.approx(0, abs=1e-9) for values in sums.values())
-
-
-def test_figures_of_confidence_by_hand() -> None:
-    probabilities = np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [0.3, 0.7]])
-    labels = np.array([0, 0, 1, 0])
-    figures = confidence_figures(probabilities, labels, np.array([0.7, 0.5]))
-    nothing = confidence_figures(probabilities, labels, np.array([1.0, 1.0]))
-
-    assert figures["mean_confidence"] == pytest.approx(0.75)
-    assert figures["not_flagged"] == pytest.approx(0.75)
-    assert figures["wrong_among_not_flagged"] == pytest.approx(1 / 3, abs=1e-4)
-    assert nothing["wrong_among_not_flagged"] is None
