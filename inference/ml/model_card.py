@@ -19,7 +19,9 @@ from inference.ml.bundle import Bundle
 _TEMPLATES = Path(__file__).parent / "templates"
 
 # Figures that are no shares of something; all others are written as percentages.
-_NUMBERS = frozenset({"brier", "log_loss", "ece", "calibration_error", "mean_confidence", "auroc"})
+_NUMBERS = frozenset(
+    {"brier", "log_loss", "ece", "calibration_error", "mean_confidence", "auroc", "area"}
+)
 _WORDS = {
     "accuracy": "accuracy by picture",
     "by_photograph": "accuracy by photograph",
@@ -31,6 +33,7 @@ _WORDS = {
     "not_flagged": "share not flagged as uncertain",
     "wrong_among_not_flagged": "wrong among those",
 }
+_NO_FIGURES = frozenset({"classes", "curves"})
 _NOT_TOLD = frozenset({"data", "groups", "history", "libraries", "parity", "command"})
 
 
@@ -62,10 +65,9 @@ def render_model_card(
     )
     environment.filters |= {
         "answers": lambda figures: _answers(figures, bundle.classes),
+        "class_rows": class_rows,
         "figures": figures_of,
-        "shown": shown,
         "grouped": "{:,}".format,
-        "word": lambda name: _WORDS.get(name, name.replace("_", " ")),
         "file_name": lambda path: PurePath(path).name,
     }
     card = asdict(bundle.card)
@@ -109,15 +111,31 @@ def datasets_of(card: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return sets
 
 
-def figures_of(values: Mapping[str, Any]) -> dict[str, str]:
-    """The figures among the entries of a card, in words; tables and curves are left out."""
+def figures_of(values: Mapping[str, Any], within: str = "") -> dict[str, str]:
+    """The figures among the entries of a card, in words, also those in sections of it.
+
+    Classes have a table of their own; curves are left out.
+    """
     told = {}
     for name, value in values.items():
-        if isinstance(value, Mapping) and {"value", "interval"} <= set(value):
-            told[name] = shown(value, name)
-        elif isinstance(value, float):
-            told[name] = shown({"value": value, "interval": [None, None]}, name)
+        words = within + _WORDS.get(name, name.replace("_", " "))
+        if isinstance(value, float):
+            told[words] = shown({"value": value, "interval": [None, None]}, name)
+        elif isinstance(value, Mapping) and name not in _NO_FIGURES:
+            if "interval" in value:
+                told[words] = shown(value, name)
+            sections = {key: one for key, one in value.items() if isinstance(one, Mapping)}
+            told |= figures_of(sections, f"{words}, ")
     return told
+
+
+def class_rows(figures: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """Of each class its figures in words, by photograph too where the card has them."""
+    by_photograph = figures["by_photograph"].get("classes", {})
+    rows = {label: figures_of(row) for label, row in figures["classes"].items()}
+    for label, figure in by_photograph.items():
+        rows[label]["recall by photograph"] = shown(figure, "recall")
+    return rows
 
 
 def shown(figure: Mapping[str, Any], name: str) -> str:
@@ -129,9 +147,10 @@ def shown(figure: Mapping[str, Any], name: str) -> str:
     if value is None:
         return "–"
     scale, unit, places = (1, "", 3) if name in _NUMBERS else (100, " %", 1)
+    counted = f" ({figure['right']} of {figure['photographs']})" if "right" in figure else ""
     if low == high == value == 1:
         return "100 % (no error seen)"
-    text = f"{scale * value:.{places}f}{unit}"
+    text = f"{scale * value:.{places}f}{unit}{counted}"
     if low is None or low == high:
         return text
     return f"{text} [{scale * low:.{places}f}, {scale * high:.{places}f}]"

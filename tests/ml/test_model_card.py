@@ -73,14 +73,18 @@ def test_further_figures_are_shown_and_curves_are_not(bundle: Bundle) -> None:
     figures["brier"] = {"value": 0.1234, "interval": [0.1, 0.2]}
     figures["macro_f1"] = {"value": 0.5, "interval": [None, None]}
     figures["curve"] = {"x": [0.0, 1.0]}
+    figures["by_photograph"]["by_mean_probability"] = {"value": 0.9, "interval": [0.8, 0.95]}
+    counted = {"right": 2, "photographs": 3, "value": 2 / 3, "interval": [0.2, 0.94]}
+    figures["by_photograph"]["classes"] = dict.fromkeys(figures["classes"], counted)
     for row in figures["classes"].values():
         row["f1"] = {"value": 0.75, "interval": [0.5, 0.875]}
     text = render(bundle, metrics=metrics)
 
     assert "| Brier score (0 to 2) | 0.123 [0.100, 0.200] |" in text
     assert "| macro F1 | 50.0 % |" in text
-    assert "75.0 % [50.0, 87.5] |" in text
-    assert "curve" not in text
+    assert "| accuracy by photograph, by mean probability | 90.0 % [80.0, 95.0] |" in text
+    assert "75.0 % [50.0, 87.5] | 66.7 % (2 of 3) [20.0, 94.0] |" in text
+    assert "curve |" not in text
 
 
 def test_licences_are_told_or_said_to_be_unknown(bundle: Bundle) -> None:
