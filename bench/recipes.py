@@ -47,6 +47,9 @@ COPIES_CUT = 24  # that are used at all
 SEED = 20261121
 
 
+MILD = Augmentation(colour=1.0, stain=0.0, focus=0.3)
+
+
 @dataclass(frozen=True)
 class Recipe:
     """Settings of one experiment, as they differ from the first."""
@@ -55,7 +58,7 @@ class Recipe:
     white_balance: bool = True
     stain: str = "none"
     scale: str = "nucleus"
-    augmentation: Augmentation = field(default_factory=Augmentation)
+    augmentation: Augmentation = MILD
     label_smoothing: float = 0.05
     adapt_norm: bool = True
     backbone: str = "mobilenetv2"

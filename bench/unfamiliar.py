@@ -173,6 +173,8 @@ def line(
 
 def auroc(near: Floats, far: Floats) -> float:
     """Chance that something strange lies farther than a cell of home."""
+    if not (len(near) and len(far)):
+        return float("nan")
     truth = np.repeat([0, 1], [len(near), len(far)])
     return float(roc_auc_score(truth, np.concatenate([near, far])))
 

@@ -1,6 +1,8 @@
 """The machine-learning core: finds, crops, classifies and explains white blood cells.
 
-It imports no Django and works from a plain Python prompt. ``finder``,
-``preprocess``, ``bundle``, ``engine``, ``explain`` and ``smear`` serve and never
-import TensorFlow; the other modules train.
+It imports no Django and works from a plain Python prompt. ``finder``, ``quality``,
+``stain``, ``preprocess``, ``bundle``, ``sidecar``, ``litert``, ``views``,
+``unfamiliar``, ``engine``, ``explain`` and ``smear`` serve: they import neither
+TensorFlow nor scikit-learn. ``evaluation``, ``last_layer`` and ``adapt`` measure and
+adapt without TensorFlow; the other modules train.
 """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -12,12 +11,11 @@ from dataclasses import dataclass, field
 import keras
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
 
 from inference.ml.augment import Augmentation, augment, centre
 from inference.ml.calibrate import balanced_weights, fit_temperature, log_loss
 from inference.ml.data import Item, count_by
+from inference.ml.last_layer import fit_head
 from inference.ml.network import pooled_features
 from inference.ml.preprocess import Preprocessing, to_network
 
@@ -106,15 +104,8 @@ def warm_up(model: keras.Model, part: Part, preprocessing: Preprocessing, seed: 
     chosen = epoch_order(part.items, min(_WARM_UP_CROPS, len(part.items)), _rng(seed))
     crops = centre(part.crops[chosen], preprocessing.size)
     features = predict_logits(pooled_features(model), crops, preprocessing)
-    regression = LogisticRegression(C=0.1, max_iter=200)
-    with warnings.catch_warnings():
-        # Near the optimum is good enough: fine-tuning goes on from there.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        regression.fit(features, part.labels[chosen])
-    kernel, bias = regression.coef_.T, regression.intercept_
-    if kernel.shape[1] == 1:  # scikit-learn keeps one column for two classes
-        kernel, bias = np.hstack([-kernel / 2, kernel / 2]), np.hstack([-bias / 2, bias / 2])
-    model.get_layer("logits").set_weights([kernel, bias])
+    head = fit_head(features, part.labels[chosen], classes=model.output_shape[-1])
+    model.get_layer("logits").set_weights([head.kernel, head.bias])
 
 
 def fine_tune(

@@ -26,7 +26,7 @@ from inference.ml.sidecar import TRAIN, VALIDATION, Head, TrainingFeatures
 from inference.ml.split import folds_by_group
 from inference.ml.unfamiliar import Neighbours, entry, threshold_of
 
-STRENGTHS = (0.01, 0.03, 0.1, 0.3, 1.0)
+STRENGTHS = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 """Among these cross-validation chooses; scikit-learn's C, the inverse of the penalty."""
 
 FOLDS = 3
@@ -81,7 +81,8 @@ def fit_head(
         scikit-learn's C, the inverse of the penalty.
     """
     present, index = np.unique(labels, return_inverse=True)
-    regression = LogisticRegression(C=strength, max_iter=200)
+    # Three times as fast as to the default tolerance, and as good on cells not seen.
+    regression = LogisticRegression(C=strength, tol=1e-3, max_iter=200)
     with warnings.catch_warnings():
         # Near the optimum is good enough: the last digits are noise of few cells.
         warnings.simplefilter("ignore", ConvergenceWarning)

@@ -1,4 +1,4 @@
-"""Temperature, thresholds and calibration error on answers whose truth is known."""
+"""Temperature and thresholds, and what they do to calibration, on answers whose truth is known."""
 
 import numpy as np
 import pytest
@@ -8,12 +8,13 @@ from numpy.typing import NDArray
 
 from inference.ml.calibrate import (
     balanced_weights,
-    calibration_error,
     confidence_thresholds,
     fit_temperature,
     log_loss,
 )
 from inference.ml.engine import softmax
+from inference.ml.evaluation.intervals import Photographs
+from inference.ml.evaluation.scores import calibration_figures
 
 pytestmark = pytest.mark.unit
 
@@ -43,6 +44,11 @@ def test_the_temperature_lowers_loss_and_calibration_error() -> None:
     assert log_loss(sharp / temperature, labels, weights) < log_loss(sharp, labels, weights)
     assert calibration_error(softmax(sharp / temperature), labels) < 0.03
     assert calibration_error(softmax(sharp), labels) > 0.08
+
+
+def calibration_error(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
+    photographs = Photographs([str(n) for n in range(len(labels))], seed=0, resamples=2)
+    return float(calibration_figures(probabilities, labels, photographs)["ece"]["value"])
 
 
 def test_log_loss_is_the_mean_of_minus_log_probability() -> None:
