@@ -27,10 +27,12 @@ _WORDS = {
     "accuracy": "accuracy by picture",
     "by_photograph": "accuracy by photograph",
     "balanced_accuracy": "balanced accuracy (macro recall)",
+    "before": "the model before",
     "brier": "Brier score (0 to 2)",
     "ece": "expected calibration error",
     "macro_f1": "macro F1",
     "f1": "F1",
+    "paired": "gain over the model before",
     "not_flagged": "share not flagged as uncertain",
     "wrong_among_not_flagged": "wrong among those",
 }

@@ -117,7 +117,11 @@ def test_an_adapted_model_says_from_what_and_with_what(bundle: Bundle) -> None:
     assert "| our/slides:monocyte | 20 | 10 |" in text
     assert "| monocyte | 30 | – | – | – |" in text
     assert "| augmentation | colour 1.0, stain 0.5 |" in text
-    assert f"| before, accuracy by picture | {shown(figures['accuracy'], 'accuracy')} |" in text
+    assert "which neither training nor the choice" not in text
+    assert (
+        f"| the model before, accuracy by picture | {shown(figures['accuracy'], 'accuracy')} |"
+        in text
+    )
 
 
 def test_a_model_that_knows_blasts_is_not_said_not_to(bundle: Bundle) -> None:
