@@ -15,6 +15,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from inference.ml.bundle import Bundle
+from inference.ml.split import SIDES
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -26,15 +27,22 @@ _WORDS = {
     "accuracy": "accuracy by picture",
     "by_photograph": "accuracy by photograph",
     "balanced_accuracy": "balanced accuracy (macro recall)",
+    "before": "the model before",
     "brier": "Brier score (0 to 2)",
     "ece": "expected calibration error",
     "macro_f1": "macro F1",
     "f1": "F1",
+    "paired": "gain over the model before",
     "not_flagged": "share not flagged as uncertain",
     "wrong_among_not_flagged": "wrong among those",
 }
 _NO_FIGURES = frozenset({"classes", "curves"})
-_NOT_TOLD = frozenset({"data", "groups", "history", "libraries", "parity", "command"})
+_NOT_TOLD = frozenset(
+    {
+        *("data", "groups", "history", "parity", "command", "preprocessing", "weights"),
+        *("adapted_from", "adaptation"),
+    }
+)
 
 
 def render_model_card(
@@ -71,11 +79,6 @@ def render_model_card(
         "file_name": lambda path: PurePath(path).name,
     }
     card = asdict(bundle.card)
-    told = {
-        name: value
-        for name, value in card["training"].items()
-        if name not in _NOT_TOLD and isinstance(value, (str, int, float))
-    }
     return environment.get_template("model_card.md.j2").render(
         card=card,
         sha256=bundle.sha256,
@@ -84,16 +87,32 @@ def render_model_card(
             kind for kind in not_recognised if kind.removesuffix("s") not in bundle.classes
         ],
         datasets=datasets_of(card),
-        training=told,
+        training=settings_of(card["training"]),
     )
+
+
+def settings_of(training: Mapping[str, Any]) -> dict[str, str]:
+    """What a training run was told, in words; paths and histories are left out."""
+    told = {}
+    for name, value in training.items():
+        if name in _NOT_TOLD or value in ("", None) or isinstance(value, (list, tuple)):
+            continue
+        told[name.replace("_", " ")] = (
+            ", ".join(f"{key} {one}" for key, one in value.items())
+            if isinstance(value, Mapping)
+            else str(value)
+        )
+    return told
 
 
 def datasets_of(card: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Of each data set: pictures and, on each side, photographs of its classes; its licence."""
     licences = card["dataset"].get("licences", {})
+    photographs = card["split"].get("photographs", {})
     sets: dict[str, dict[str, Any]] = {}
     for stratum, pictures in card["dataset"].get("pictures", {}).items():
         name, _, label = stratum.rpartition(":")
+        split = any(stratum in photographs.get(side, {}) for side in SIDES)
         told = sets.setdefault(
             name,
             {
@@ -102,11 +121,8 @@ def datasets_of(card: dict[str, Any]) -> dict[str, dict[str, Any]]:
                 "classes": {},
             },
         )
-        sides = card["split"].get("photographs", {})
-        told["classes"][label] = {
-            "pictures": pictures,
-            **{side: sides.get(side, {}).get(stratum, 0) for side in ("train", "validation")},
-            "test": sides.get("test", {}).get(stratum, 0),
+        told["classes"][label] = {"pictures": pictures} | {
+            side: photographs.get(side, {}).get(stratum, 0 if split else "–") for side in SIDES
         }
     return sets
 

@@ -96,6 +96,34 @@ def test_licences_are_told_or_said_to_be_unknown(bundle: Bundle) -> None:
     assert "`mobilenet_v2_imagenet_notop.weights.h5`. Licence: Apache-2.0." in text
 
 
+def test_an_adapted_model_says_from_what_and_with_what(bundle: Bundle) -> None:
+    card = bundle.card
+    pictures = {**card.dataset["pictures"], "our/slides:monocyte": 30}
+    adaptation = {"cells": {"our/slides:monocyte": 20}, "held_out": {"our/slides:monocyte": 10}}
+    figures = card.metrics["bccd/TRAIN"]
+    text = render(
+        bundle,
+        dataset={**card.dataset, "pictures": pictures},
+        training={
+            **card.training,
+            "augmentation": {"colour": 1.0, "stain": 0.5},
+            "adapted_from": {"version": "earlier-1", "sha256": "a"},
+            "adaptation": adaptation,
+        },
+        metrics={"home": {**figures, "before": {"accuracy": figures["accuracy"]}}},
+    )
+
+    assert "Adapted from earlier-1" in text
+    assert "| our/slides:monocyte | 20 | 10 |" in text
+    assert "| monocyte | 30 | – | – | – |" in text
+    assert "| augmentation | colour 1.0, stain 0.5 |" in text
+    assert "which neither training nor the choice" not in text
+    assert (
+        f"| the model before, accuracy by picture | {shown(figures['accuracy'], 'accuracy')} |"
+        in text
+    )
+
+
 def test_a_model_that_knows_blasts_is_not_said_not_to(bundle: Bundle) -> None:
     classes = tuple("blast" if name == "basophil" else name for name in bundle.classes)
     text = render(bundle, classes=classes)
@@ -120,10 +148,11 @@ def test_a_bundle_without_figures_has_a_card(bundle: Bundle) -> None:
 
 
 def test_the_command_writes_a_file_or_says_why_not(tmp_path: Path) -> None:
-    out = StringIO()
-    call_command("model_card", BUNDLE, out=tmp_path / "card.md", stdout=out)
-    assert "card.md" in out.getvalue()
-    assert (tmp_path / "card.md").read_text() == DOCUMENT.read_text()
+    printed, told = StringIO(), StringIO()
+    call_command("model_card", BUNDLE, stdout=printed)
+    call_command("model_card", BUNDLE, out=tmp_path / "card.md", stdout=told)
+    assert "card.md" in told.getvalue()
+    assert (tmp_path / "card.md").read_text() == printed.getvalue()
 
     with pytest.raises(CommandError, match="cannot be written"):
         call_command("model_card", BUNDLE, out=tmp_path / "nowhere" / "card.md")
