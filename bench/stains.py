@@ -32,7 +32,8 @@ def reinhard(image: Image) -> Image:
     lab = cv2.cvtColor(image, cv2.COLOR_RGB2LAB).astype(np.float32)
     mean, spread = lab.mean(axis=(0, 1)), lab.std(axis=(0, 1)) + 1
     moved = (lab - mean) * np.clip(LAB[1] / spread, 0.5, 2) + LAB[0]
-    return cv2.cvtColor(np.clip(moved, 0, 255).astype(np.uint8), cv2.COLOR_LAB2RGB).astype(np.uint8)
+    whole = np.clip(moved, 0, 255).astype(np.uint8)
+    return np.asarray(cv2.cvtColor(whole, cv2.COLOR_LAB2RGB), np.uint8)
 
 
 def red_cells(image: Image) -> Image:
@@ -53,7 +54,7 @@ def anchors(image: Image) -> Image:
 
 
 def macenko(image: Image) -> Image:
-    """Two stains by the extreme angles in the plane of the densities (Macenko et al., ISBI 2009)."""
+    """Two stains by the extreme angles of the densities (Macenko et al., ISBI 2009)."""
     density = _density(image)[::3, ::3].reshape(-1, 3)
     stained = density[density.sum(axis=1) > 0.45]
     if len(stained) < 200:
@@ -85,7 +86,7 @@ def red_cell_radius(image: Image) -> float:
     """Radius of a typical red cell in pixels of the picture; 0 if none is seen."""
     small, mask, green, field = _masks(image)
     radius = finder.red_cell_radius(green, field, mask, quantile=0.5)
-    return radius * image.shape[1] / small.shape[1]
+    return float(radius * image.shape[1] / small.shape[1])
 
 
 def _masks(image: Image) -> tuple[Image, NDArray[np.uint8], NDArray[np.uint8], float]:
@@ -129,4 +130,4 @@ def _across(pair: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _with_mixing(image: Image, mixing: NDArray[np.float64]) -> Image:
     mixed = cv2.transform(_density(image), mixing.astype(np.float32))
-    return np.clip(background_colour(image) * cv2.exp(-mixed), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(background_colour(image) * cv2.exp(-mixed), 0, 255), np.uint8)

@@ -24,12 +24,12 @@ from inference.ml.bundle import (
     Bundle,
     load_bundle,
 )
-from inference.ml.calibrate import confidence_figures
 from inference.ml.data import DataError, Decode, Item, Listing, count_by, cut_crops, list_items
 from inference.ml.engine import Engine, softmax
 from inference.ml.evaluation.figures import evaluate
 from inference.ml.evaluation.leakage import trained_on, with_photographs
 from inference.ml.evaluation.paired import compare
+from inference.ml.evaluation.summary import card_figures
 from inference.ml.last_layer import SiteFit, fit_to_site, fit_with_replay
 from inference.ml.sidecar import (
     TRAIN,
@@ -391,8 +391,7 @@ def _before_and_after(
     labels, groups = cells.labels.astype(np.int64), cells.groups.tolist()
     before = evaluate(old, labels, groups, classes, seed=seed)
     return {
-        **evaluate(new, labels, groups, classes, seed=seed),
-        **confidence_figures(new, labels, fit.thresholds),
+        **card_figures(new, labels, groups, classes, fit.thresholds, seed=seed),
         "before": {
             name: before[name] for name in ("accuracy", "balanced_accuracy", "by_photograph")
         },

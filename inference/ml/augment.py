@@ -28,9 +28,9 @@ class Augmentation:
         Chance of a blur or of a loss of resolution: focus and magnification.
     """
 
-    colour: float = 1.0
-    stain: float = 0.0
-    focus: float = 0.3
+    colour: float = 1.5
+    stain: float = 1.0
+    focus: float = 0.5
 
     def __post_init__(self) -> None:
         if min(self.colour, self.stain, self.focus) < 0 or self.focus > 1:

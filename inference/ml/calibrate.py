@@ -1,4 +1,4 @@
-"""Make confidence mean what it says: temperature, thresholds and how far off it is."""
+"""Make confidence mean what it says: temperature and thresholds."""
 
 from __future__ import annotations
 
@@ -91,42 +91,3 @@ def confidence_thresholds(
         if len(held):
             thresholds[index] = np.clip(confidence[order[held[-1]]], 0.5, 0.99)
     return thresholds
-
-
-def calibration_error(probabilities: Floats, labels: Ints, *, bins: int = 15) -> float:
-    """Expected calibration error of the confidence, with bins of equal width."""
-    confidence = probabilities.max(axis=1)
-    right = probabilities.argmax(axis=1) == labels
-    edges = np.linspace(0, 1, bins + 1)[1:-1]
-    bin_of = np.digitize(confidence, edges)
-    gaps = [
-        abs(float(confidence[bin_of == index].mean()) - float(right[bin_of == index].mean()))
-        * float((bin_of == index).mean())
-        for index in np.unique(bin_of)
-    ]
-    return float(sum(gaps))
-
-
-def confidence_figures(
-    probabilities: Floats, labels: Ints, thresholds: Floats
-) -> dict[str, float | None]:
-    """What a card tells of confidence, ready for JSON.
-
-    Parameters
-    ----------
-    probabilities : array of shape (N, C)
-    labels : integer array of shape (N,)
-    thresholds : array of shape (C,)
-        Under which an answer is flagged.
-    """
-    predicted = probabilities.argmax(axis=1)
-    believed = probabilities.max(axis=1) >= thresholds[predicted]
-    wrong = predicted != labels
-    return {
-        "calibration_error": round(calibration_error(probabilities, labels), 4),
-        "mean_confidence": round(float(probabilities.max(axis=1).mean()), 4),
-        "not_flagged": round(float(believed.mean()), 4),
-        "wrong_among_not_flagged": round(float(wrong[believed].mean()), 4)
-        if believed.any()
-        else None,
-    }

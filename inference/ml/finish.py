@@ -18,13 +18,12 @@ from inference.ml.augment import centre
 from inference.ml.bundle import Bundle
 from inference.ml.calibrate import (
     balanced_weights,
-    confidence_figures,
     confidence_thresholds,
     fit_temperature,
 )
 from inference.ml.data import Item, Listing, count_by
 from inference.ml.engine import softmax
-from inference.ml.evaluation.figures import evaluate
+from inference.ml.evaluation.summary import card_figures
 from inference.ml.export import head_of, to_tflite, write_bundle
 from inference.ml.fit import Part
 from inference.ml.litert import FeatureNetwork
@@ -157,8 +156,7 @@ def _metrics(
             "what": "photographs never seen in training"
             if known
             else "same-laboratory figure, patients unknown",
-            **evaluate(rows, labels, groups, listing.classes, seed=settings.seed),
-            **confidence_figures(rows, labels, thresholds),
+            **card_figures(rows, labels, groups, listing.classes, thresholds, seed=settings.seed),
         }
     return figures
 

@@ -15,23 +15,34 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from inference.ml.bundle import Bundle
+from inference.ml.split import SIDES
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
 # Figures that are no shares of something; all others are written as percentages.
-_NUMBERS = frozenset({"brier", "log_loss", "ece", "calibration_error", "mean_confidence", "auroc"})
+_NUMBERS = frozenset(
+    {"brier", "log_loss", "ece", "calibration_error", "mean_confidence", "auroc", "area"}
+)
 _WORDS = {
     "accuracy": "accuracy by picture",
     "by_photograph": "accuracy by photograph",
     "balanced_accuracy": "balanced accuracy (macro recall)",
+    "before": "the model before",
     "brier": "Brier score (0 to 2)",
     "ece": "expected calibration error",
     "macro_f1": "macro F1",
     "f1": "F1",
+    "paired": "gain over the model before",
     "not_flagged": "share not flagged as uncertain",
     "wrong_among_not_flagged": "wrong among those",
 }
-_NOT_TOLD = frozenset({"data", "groups", "history", "libraries", "parity", "command"})
+_NO_FIGURES = frozenset({"classes", "curves"})
+_NOT_TOLD = frozenset(
+    {
+        *("data", "groups", "history", "parity", "command", "preprocessing", "weights"),
+        *("adapted_from", "adaptation"),
+    }
+)
 
 
 def render_model_card(
@@ -62,18 +73,12 @@ def render_model_card(
     )
     environment.filters |= {
         "answers": lambda figures: _answers(figures, bundle.classes),
+        "class_rows": class_rows,
         "figures": figures_of,
-        "shown": shown,
         "grouped": "{:,}".format,
-        "word": lambda name: _WORDS.get(name, name.replace("_", " ")),
         "file_name": lambda path: PurePath(path).name,
     }
     card = asdict(bundle.card)
-    told = {
-        name: value
-        for name, value in card["training"].items()
-        if name not in _NOT_TOLD and isinstance(value, (str, int, float))
-    }
     return environment.get_template("model_card.md.j2").render(
         card=card,
         sha256=bundle.sha256,
@@ -82,16 +87,32 @@ def render_model_card(
             kind for kind in not_recognised if kind.removesuffix("s") not in bundle.classes
         ],
         datasets=datasets_of(card),
-        training=told,
+        training=settings_of(card["training"]),
     )
+
+
+def settings_of(training: Mapping[str, Any]) -> dict[str, str]:
+    """What a training run was told, in words; paths and histories are left out."""
+    told = {}
+    for name, value in training.items():
+        if name in _NOT_TOLD or value in ("", None) or isinstance(value, (list, tuple)):
+            continue
+        told[name.replace("_", " ")] = (
+            ", ".join(f"{key} {one}" for key, one in value.items())
+            if isinstance(value, Mapping)
+            else str(value)
+        )
+    return told
 
 
 def datasets_of(card: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Of each data set: pictures and, on each side, photographs of its classes; its licence."""
     licences = card["dataset"].get("licences", {})
+    photographs = card["split"].get("photographs", {})
     sets: dict[str, dict[str, Any]] = {}
     for stratum, pictures in card["dataset"].get("pictures", {}).items():
         name, _, label = stratum.rpartition(":")
+        split = any(stratum in photographs.get(side, {}) for side in SIDES)
         told = sets.setdefault(
             name,
             {
@@ -100,24 +121,37 @@ def datasets_of(card: dict[str, Any]) -> dict[str, dict[str, Any]]:
                 "classes": {},
             },
         )
-        sides = card["split"].get("photographs", {})
-        told["classes"][label] = {
-            "pictures": pictures,
-            **{side: sides.get(side, {}).get(stratum, 0) for side in ("train", "validation")},
-            "test": sides.get("test", {}).get(stratum, 0),
+        told["classes"][label] = {"pictures": pictures} | {
+            side: photographs.get(side, {}).get(stratum, 0 if split else "–") for side in SIDES
         }
     return sets
 
 
-def figures_of(values: Mapping[str, Any]) -> dict[str, str]:
-    """The figures among the entries of a card, in words; tables and curves are left out."""
+def figures_of(values: Mapping[str, Any], within: str = "") -> dict[str, str]:
+    """The figures among the entries of a card, in words, also those in sections of it.
+
+    Classes have a table of their own; curves are left out.
+    """
     told = {}
     for name, value in values.items():
-        if isinstance(value, Mapping) and {"value", "interval"} <= set(value):
-            told[name] = shown(value, name)
-        elif isinstance(value, float):
-            told[name] = shown({"value": value, "interval": [None, None]}, name)
+        words = within + _WORDS.get(name, name.replace("_", " "))
+        if isinstance(value, float):
+            told[words] = shown({"value": value, "interval": [None, None]}, name)
+        elif isinstance(value, Mapping) and name not in _NO_FIGURES:
+            if "interval" in value:
+                told[words] = shown(value, name)
+            sections = {key: one for key, one in value.items() if isinstance(one, Mapping)}
+            told |= figures_of(sections, f"{words}, ")
     return told
+
+
+def class_rows(figures: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """Of each class its figures in words, by photograph too where the card has them."""
+    by_photograph = figures["by_photograph"].get("classes", {})
+    rows = {label: figures_of(row) for label, row in figures["classes"].items()}
+    for label, figure in by_photograph.items():
+        rows[label]["recall by photograph"] = shown(figure, "recall")
+    return rows
 
 
 def shown(figure: Mapping[str, Any], name: str) -> str:
@@ -129,9 +163,10 @@ def shown(figure: Mapping[str, Any], name: str) -> str:
     if value is None:
         return "–"
     scale, unit, places = (1, "", 3) if name in _NUMBERS else (100, " %", 1)
+    counted = f" ({figure['right']} of {figure['photographs']})" if "right" in figure else ""
     if low == high == value == 1:
         return "100 % (no error seen)"
-    text = f"{scale * value:.{places}f}{unit}"
+    text = f"{scale * value:.{places}f}{unit}{counted}"
     if low is None or low == high:
         return text
     return f"{text} [{scale * low:.{places}f}, {scale * high:.{places}f}]"

@@ -207,15 +207,15 @@ def _edge_width(copy: NDArray[np.uint8], field: float, radius: float) -> float |
     green = cv2.GaussianBlur(copy[..., 1], (0, 0), _SMOOTHING)
     window = np.ones((around, around), np.uint8)
     contrast = cv2.subtract(cv2.dilate(green, window), cv2.erode(green, window))
-    near_edge = away & (contrast > _EDGE_CONTRAST * field)
+    near_edge = (away & (contrast > _EDGE_CONTRAST * field))[::2]  # half of them tell as much
     if np.count_nonzero(near_edge) < 50:
         return None
     slope = cv2.magnitude(
         cv2.Sobel(green, cv2.CV_32F, 1, 0, scale=1 / 8),
         cv2.Sobel(green, cv2.CV_32F, 0, 1, scale=1 / 8),
-    )[near_edge]
+    )[::2][near_edge]
     steepest = slope >= np.percentile(slope, 100 - _EDGE_SHARE)
-    width = np.median(contrast[near_edge][steepest] / np.maximum(slope[steepest], 0.1))
+    width = np.median(contrast[::2][near_edge][steepest] / np.maximum(slope[steepest], 0.1))
     variance = float(width) ** 2 / (2 * math.pi) - _OWN_VARIANCE
     return math.sqrt(max(0.0, variance)) / radius
 

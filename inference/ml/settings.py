@@ -63,7 +63,7 @@ class Settings:
     backbone: str = "mobilenetv2"
     label_smoothing: float = 0.05
     adapt_norm: bool = True
-    views: int = 1
+    views: int = 4
     command: str = ""
 
     def __post_init__(self) -> None:

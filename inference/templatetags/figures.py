@@ -11,15 +11,12 @@ register = template.Library()
 
 @register.filter
 def with_interval(figure: dict[str, Any]) -> str:
-    """The value and its 95 % interval, as in "88.1 % (84.0-91.7)".
-
-    Where no error was seen, resampling sees none either: its interval would promise too much.
-    """
+    """The value and its 95 % interval, as in "88.1 % (84.0-91.7)"."""
     low, high = figure["interval"]
-    if figure["value"] is None or low is None:
+    if figure["value"] is None:
         return "–"
-    if low == high == figure["value"]:
-        return "100 % (no error seen)" if low == 1 else f"{100 * low:.0f} % (in every resample)"
+    if low is None:
+        return f"{100 * figure['value']:.1f} %"
     return f"{100 * figure['value']:.1f} % ({100 * low:.1f}–{100 * high:.1f})"
 
 

@@ -347,7 +347,7 @@ def test_an_unfamiliar_cell_is_in_no_class(
     assert "The model is uncertain of" not in page  # asked for review once is enough
     assert page.count("nearest class: Neutrophil") == 2
     assert "Cell 1: Unfamiliar" in page
-    assert "4 white cells, unfamiliar ones included" in page
+    assert "4 cells, unfamiliar ones included" in page
     shares = re.findall(r"<strong>(\d)</strong>\s*<span class=.soft.>(\d+) %", page)
     assert shares == [("2", "50"), ("2", "50")]
     cell = page[page.index(f'id="cell-{first.pk}"') :].partition("</li>")[0]

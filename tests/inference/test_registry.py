@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings
+from django.test import Client
 
 from accounts.models import AuditEvent
 from accounts.permissions import Role
@@ -15,7 +16,7 @@ from inference.models import ModelVersion
 from inference.selectors import active_model_version, bundle_folder
 from inference.services import bundle_register, model_activate
 from tests.bundles import make_bundle
-from tests.factories import UserFactory
+from tests.factories import ModelVersionFactory, UserFactory
 
 pytestmark = [pytest.mark.unit, pytest.mark.django_db]
 
@@ -123,3 +124,19 @@ def test_web_and_inference_worker_never_import_tensorflow() -> None:
         cwd=settings.BASE_DIR,
     )
     assert found.stdout.strip() == "[]"
+
+
+def test_the_models_page_says_when_a_cell_is_unfamiliar(client: Client) -> None:
+    client.force_login(UserFactory.create(role=Role.ADMIN))
+    model = ModelVersionFactory.create()
+    assert "Unfamiliar above" not in client.get("/models/").content.decode()
+    model.card["unfamiliarity"] = {
+        "score": "cosine-knn",
+        "neighbours": 5,
+        "threshold": 0.11312,
+        "share": 0.02,
+    }
+    model.save()
+    page = " ".join(client.get("/models/").content.decode().split())
+    assert "0.113 from the 5 nearest training cells" in page
+    assert "at most 2.0 % of held-back cells" in page

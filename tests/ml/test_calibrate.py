@@ -1,4 +1,4 @@
-"""Temperature, thresholds and calibration error on answers whose truth is known."""
+"""Temperature and thresholds, and what they do to calibration, on answers whose truth is known."""
 
 import numpy as np
 import pytest
@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 
 from inference.ml.calibrate import (
     balanced_weights,
-    calibration_error,
-    confidence_figures,
     confidence_thresholds,
     fit_temperature,
     log_loss,
 )
 from inference.ml.engine import softmax
+from inference.ml.evaluation.intervals import Photographs
+from inference.ml.evaluation.scores import calibration_figures
 
 pytestmark = pytest.mark.unit
 
@@ -44,6 +44,11 @@ def test_the_temperature_lowers_loss_and_calibration_error() -> None:
     assert log_loss(sharp / temperature, labels, weights) < log_loss(sharp, labels, weights)
     assert calibration_error(softmax(sharp / temperature), labels) < 0.03
     assert calibration_error(softmax(sharp), labels) > 0.08
+
+
+def calibration_error(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
+    photographs = Photographs([str(n) for n in range(len(labels))], seed=0, resamples=2)
+    return float(calibration_figures(probabilities, labels, photographs)["ece"]["value"])
 
 
 def test_log_loss_is_the_mean_of_minus_log_probability() -> None:
@@ -91,15 +96,3 @@ def test_weights_count_strata_alike_and_groups_alike_within(rows: list[tuple[str
     assert weights.mean() == pytest.approx(1)
     assert np.ptp([sum(values) for values in sums.values()]) == pytest.approx(0, abs=1e-9)
     assert all(np.ptp(values) == pytest.approx(0, abs=1e-9) for values in sums.values())
-
-
-def test_figures_of_confidence_by_hand() -> None:
-    probabilities = np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [0.3, 0.7]])
-    labels = np.array([0, 0, 1, 0])
-    figures = confidence_figures(probabilities, labels, np.array([0.7, 0.5]))
-    nothing = confidence_figures(probabilities, labels, np.array([1.0, 1.0]))
-
-    assert figures["mean_confidence"] == pytest.approx(0.75)
-    assert figures["not_flagged"] == pytest.approx(0.75)
-    assert figures["wrong_among_not_flagged"] == pytest.approx(1 / 3, abs=1e-4)
-    assert nothing["wrong_among_not_flagged"] is None

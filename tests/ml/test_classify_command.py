@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
-from PIL import Image
+from PIL import Image, ImageFilter
 from pytest_django import Settings
 
+from inference.management.commands.classify import as_row
 from inference.ml.bundle import Bundle
 from inference.ml.smear import make_smear
 from tests.ml.conftest import BUNDLE
@@ -52,12 +53,34 @@ def test_every_picture_of_a_folder_has_a_line_in_order(folder: Path, bundle: Bun
             assert set(main["box"]) == {"x", "y", "width", "height"}
             assert line["predicted_label"] == main["label"]
             assert line["confidence"] == main["confidence"] == main["probabilities"][main["label"]]
-            assert line["flags"] == main["flags"]
+            assert line["flags"] == main["flags"] + line["quality"]["flags"]
             assert sum(main["probabilities"].values()) == pytest.approx(1, abs=1e-5)
         else:
             assert line["flags"] == ["no_cell"]
             assert line["predicted_label"] is None
             assert line["confidence"] is None
+
+
+def test_the_quality_of_a_picture_is_said(folder: Path) -> None:
+    with Image.open(folder / "2.jpg") as picture:
+        picture.filter(ImageFilter.GaussianBlur(9)).save(folder / "2.jpg")
+    good, bad = classify(folder / "4.jpg", folder / "2.jpg")
+
+    assert good["quality"]["flags"] == []
+    assert bad["quality"]["flags"] == ["blurred"]
+    assert "blurred" in bad["flags"]
+    assert bad["quality"]["blur"] > 2 * good["quality"]["blur"]
+    out = StringIO()
+    call_command("classify", str(folder / "2.jpg"), "--bundle", str(BUNDLE), stdout=out)
+    assert out.getvalue().rstrip().endswith("; picture blurred")
+
+
+def test_an_unfamiliar_cell_is_no_answer_to_read() -> None:
+    known = {"label": "ig", "confidence": 0.987, "flags": ["border"]}
+    line = {"path": "a.png", "cells": [known], "quality": {"flags": []}}
+    assert as_row(line) == "a.png  ig 99% border"
+    known["flags"] = ["unfamiliar", "border"]
+    assert as_row(line) == "a.png  unfamiliar (nearest: ig) border"
 
 
 def test_one_thread_and_several_say_the_same(folder: Path) -> None:

@@ -19,6 +19,7 @@ from inference.ml.bundle import FEATURES_NAME, HEAD_NAME, Bundle, BundleError
 from inference.ml.data import list_items
 from inference.ml.engine import BORDER, NO_CELL, UNCERTAIN, UNFAMILIAR, Engine
 from inference.ml.finder import Box, find_cells
+from inference.ml.quality import TOO_DARK, UNUSUAL_COLOUR
 from inference.ml.sidecar import TRAIN, VALIDATION, TrainingFeatures
 from inference.ml.smear import SyntheticSmear, make_smear
 from inference.ml.views import view, view_back
@@ -65,6 +66,17 @@ def test_a_picture_without_cells_says_so(engine: Engine) -> None:
     assert result.flags == (NO_CELL,)
     assert result.predicted_label is None
     assert result.confidence is None
+
+
+def test_the_picture_as_a_whole_has_flags_too(engine: Engine, smear: SyntheticSmear) -> None:
+    good = engine.classify(smear.image)
+    dark = engine.classify((smear.image * 0.3).astype(np.uint8))
+    grey = engine.classify(np.repeat(smear.image[..., 1:2], 3, axis=2))
+
+    assert good.quality.flags == ()
+    assert TOO_DARK in dark.quality.flags
+    assert TOO_DARK in dark.flags
+    assert grey.flags == (NO_CELL, UNUSUAL_COLOUR)
 
 
 def test_a_box_drawn_by_hand_is_answered_as_a_found_one(

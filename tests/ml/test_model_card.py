@@ -73,14 +73,18 @@ def test_further_figures_are_shown_and_curves_are_not(bundle: Bundle) -> None:
     figures["brier"] = {"value": 0.1234, "interval": [0.1, 0.2]}
     figures["macro_f1"] = {"value": 0.5, "interval": [None, None]}
     figures["curve"] = {"x": [0.0, 1.0]}
+    figures["by_photograph"]["by_mean_probability"] = {"value": 0.9, "interval": [0.8, 0.95]}
+    counted = {"right": 2, "photographs": 3, "value": 2 / 3, "interval": [0.2, 0.94]}
+    figures["by_photograph"]["classes"] = dict.fromkeys(figures["classes"], counted)
     for row in figures["classes"].values():
         row["f1"] = {"value": 0.75, "interval": [0.5, 0.875]}
     text = render(bundle, metrics=metrics)
 
     assert "| Brier score (0 to 2) | 0.123 [0.100, 0.200] |" in text
     assert "| macro F1 | 50.0 % |" in text
-    assert "75.0 % [50.0, 87.5] |" in text
-    assert "curve" not in text
+    assert "| accuracy by photograph, by mean probability | 90.0 % [80.0, 95.0] |" in text
+    assert "75.0 % [50.0, 87.5] | 66.7 % (2 of 3) [20.0, 94.0] |" in text
+    assert "curve |" not in text
 
 
 def test_licences_are_told_or_said_to_be_unknown(bundle: Bundle) -> None:
@@ -90,6 +94,34 @@ def test_licences_are_told_or_said_to_be_unknown(bundle: Bundle) -> None:
     assert "**bccd/TRAIN.** Licence: MIT." in text
     assert "**data/pbc.** Licence: not stated." in text
     assert "`mobilenet_v2_imagenet_notop.weights.h5`. Licence: Apache-2.0." in text
+
+
+def test_an_adapted_model_says_from_what_and_with_what(bundle: Bundle) -> None:
+    card = bundle.card
+    pictures = {**card.dataset["pictures"], "our/slides:monocyte": 30}
+    adaptation = {"cells": {"our/slides:monocyte": 20}, "held_out": {"our/slides:monocyte": 10}}
+    figures = card.metrics["bccd/TRAIN"]
+    text = render(
+        bundle,
+        dataset={**card.dataset, "pictures": pictures},
+        training={
+            **card.training,
+            "augmentation": {"colour": 1.0, "stain": 0.5},
+            "adapted_from": {"version": "earlier-1", "sha256": "a"},
+            "adaptation": adaptation,
+        },
+        metrics={"home": {**figures, "before": {"accuracy": figures["accuracy"]}}},
+    )
+
+    assert "Adapted from earlier-1" in text
+    assert "| our/slides:monocyte | 20 | 10 |" in text
+    assert "| monocyte | 30 | – | – | – |" in text
+    assert "| augmentation | colour 1.0, stain 0.5 |" in text
+    assert "which neither training nor the choice" not in text
+    assert (
+        f"| the model before, accuracy by picture | {shown(figures['accuracy'], 'accuracy')} |"
+        in text
+    )
 
 
 def test_a_model_that_knows_blasts_is_not_said_not_to(bundle: Bundle) -> None:
@@ -116,10 +148,11 @@ def test_a_bundle_without_figures_has_a_card(bundle: Bundle) -> None:
 
 
 def test_the_command_writes_a_file_or_says_why_not(tmp_path: Path) -> None:
-    out = StringIO()
-    call_command("model_card", BUNDLE, out=tmp_path / "card.md", stdout=out)
-    assert "card.md" in out.getvalue()
-    assert (tmp_path / "card.md").read_text() == DOCUMENT.read_text()
+    printed, told = StringIO(), StringIO()
+    call_command("model_card", BUNDLE, stdout=printed)
+    call_command("model_card", BUNDLE, out=tmp_path / "card.md", stdout=told)
+    assert "card.md" in told.getvalue()
+    assert (tmp_path / "card.md").read_text() == printed.getvalue()
 
     with pytest.raises(CommandError, match="cannot be written"):
         call_command("model_card", BUNDLE, out=tmp_path / "nowhere" / "card.md")

@@ -38,7 +38,7 @@ def test_it_runs_and_keeps_no_outputs(tmp_path: Path, monkeypatch: pytest.Monkey
 
     NotebookClient(
         notebook,
-        timeout=300,
+        timeout=900,
         kernel_name="python3",
         resources={"metadata": {"path": str(NOTEBOOK.parent)}},
     ).execute()

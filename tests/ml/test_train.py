@@ -55,7 +55,8 @@ def test_an_epoch_has_every_class_alike_and_copies_less() -> None:
 def test_from_folders_to_answers_and_a_person_may_stop_it(
     class_folders: MakeFolders, tmp_path: Path
 ) -> None:
-    from inference.ml.train import Progress, Settings, train
+    from inference.ml.settings import Settings
+    from inference.ml.train import Progress, train
 
     folder = class_folders("set", {"Round": 0, "other": 100}, pictures=8)
     told: list[Progress] = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,12 +11,16 @@ from numpy.typing import NDArray
 
 from inference.ml.bundle import Bundle
 from inference.ml.data import DataError, Decode, Item, main_cell_box
-from inference.ml.engine import UNCERTAIN, UNFAMILIAR, Engine
+from inference.ml.engine import UNCERTAIN, UNFAMILIAR, CellPrediction, Engine
+from inference.ml.evaluation.copies import Lookalikes, turned
 from inference.ml.finder import Box
 from inference.ml.preprocess import crop_cell, prepare
+from inference.ml.sidecar import TrainingFeatures
 
 DOUBTS = (UNCERTAIN, UNFAMILIAR)
 """The flags by which a model says that a person should decide."""
+
+_NETWORK_THREADS = 4  # for one crop; more gain nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +37,11 @@ class Answers:
     probabilities : float32 array of shape (M, C)
     flags : dict of str to bool array of shape (M,)
         Each of `DOUBTS`.
-    features : float32 array of shape (M, D)
     boxes : list of Box
         Of the cells, in the pictures.
+    copies : list
+        For each the photograph of training whose copy it seems to be, and the distance of
+        their features; or None.
     """
 
     items: list[Item]
@@ -44,8 +49,8 @@ class Answers:
     classes: tuple[str, ...]
     probabilities: NDArray[np.float32]
     flags: dict[str, NDArray[np.bool_]]
-    features: NDArray[np.float32]
     boxes: list[Box]
+    copies: list[tuple[str, float] | None]
 
     def where(self, chosen: Sequence[int] | NDArray[np.integer]) -> Answers:
         """The answers at some positions."""
@@ -56,8 +61,8 @@ class Answers:
             classes=self.classes,
             probabilities=self.probabilities[rows],
             flags={name: flag[rows] for name, flag in self.flags.items()},
-            features=self.features[rows],
             boxes=[self.boxes[at] for at in rows],
+            copies=[self.copies[at] for at in rows],
         )
 
     @property
@@ -98,26 +103,27 @@ def answer(
     DataError
         If a picture cannot be read, or no cell is found in any.
     """
-    Engine(bundle)  # one that does not load is found out here
+    engine = Engine(bundle, threads=min(workers, _NETWORK_THREADS))
     parameters = bundle.card.preprocessing
-    own = threading.local()
+    lookalikes = Lookalikes(TrainingFeatures.load(bundle.features_path), len(bundle.classes))
 
-    def prepare_thread() -> None:
-        own.engine = Engine(bundle)
-
-    def one(item: Item) -> tuple[Box, NDArray[np.float32], NDArray[np.float32], set[str]] | None:
+    def one(item: Item) -> tuple[Box, CellPrediction, tuple[str, float] | None] | None:
         image = picture(item, decode)
         box = main_cell_box(image, item.label)
         if box is None:
             return None
-        engine: Engine = own.engine
         crop = crop_cell(prepare(image, parameters), box, parameters)
-        features = engine.features(crop[None])
-        told = engine.predictions(features, [box], image)[0]
-        return box, np.array([*told.probabilities.values()], np.float32), features[0], {*told.flags}
+        features = engine.features(turned(crop, averaged=bundle.card.network["views"]))
+        distance, place = lookalikes.nearest(features)
+        copied = lookalikes.is_copy(distance, place)
+        return (
+            box,
+            engine.predictions(features[:1], [box], image)[0],
+            (lookalikes.photograph(place), distance) if copied else None,
+        )
 
     found, without_cell = [], []
-    with ThreadPoolExecutor(workers, initializer=prepare_thread) as pool:
+    with ThreadPoolExecutor(workers) as pool:
         for item, told in zip(items, pool.map(one, items), strict=True):
             if told is None:
                 without_cell.append(item)
@@ -126,15 +132,16 @@ def answer(
             advance()
     if not found:
         raise DataError(f"No cell was found in any of the {len(items)} pictures.")
-    kept, boxes, rows, features, flags = zip(*found, strict=True)
+    kept, boxes, told_of, copies = zip(*found, strict=True)
+    rows = [[*told.probabilities.values()] for told in told_of]
     return Answers(
         items=list(kept),
         without_cell=without_cell,
         classes=bundle.classes,
-        probabilities=np.stack(rows),
-        flags={name: np.array([name in given for given in flags]) for name in DOUBTS},
-        features=np.stack(features),
+        probabilities=np.array(rows, np.float32),
+        flags={name: np.array([name in told.flags for told in told_of]) for name in DOUBTS},
         boxes=list(boxes),
+        copies=list(copies),
     )
 
 

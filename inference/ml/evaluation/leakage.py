@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from inference.ml.data import Item, regrouped
-from inference.ml.evaluation.intervals import Floats
-from inference.ml.sidecar import ManifestRow, TrainingFeatures
+from inference.ml.sidecar import ManifestRow
 
 HELD_BACK = "test"
 _EXAMPLES = 3
-_BLOCK = 256
 
 
 class LeakageError(Exception):
@@ -89,38 +85,6 @@ def check_unseen(items: Sequence[Item], manifest: Sequence[ManifestRow], *, vers
         f"for example {examples}. Its figures would measure memory. Use --held-back to evaluate "
         "what was held back from training, or give other pictures."
     )
-
-
-def nearest_in_training(features: Floats, training: TrainingFeatures) -> tuple[Floats, np.ndarray]:
-    """How far each crop is from the most similar one of training, and which that is.
-
-    Parameters
-    ----------
-    features : array of shape (N, D)
-    training : TrainingFeatures
-        Of M crops, training and validation side.
-
-    Returns
-    -------
-    distances : array of shape (N,)
-        Cosine distances.
-    nearest : int array of shape (N,)
-        Positions in `training`.
-    """
-    references = _directions(training.features)
-    distances = np.empty(len(features), np.float32)
-    nearest = np.empty(len(features), np.int64)
-    for start in range(0, len(features), _BLOCK):
-        alike = _directions(features[start : start + _BLOCK]) @ references.T
-        nearest[start : start + _BLOCK] = alike.argmax(axis=1)
-        distances[start : start + _BLOCK] = 1 - alike.max(axis=1)
-    return distances, nearest
-
-
-def _directions(features: Floats) -> Floats:
-    rows = np.asarray(features, np.float32)
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows / np.maximum(lengths, np.float32(1e-12))
 
 
 def _photograph(group: str) -> str:

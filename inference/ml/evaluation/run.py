@@ -22,13 +22,14 @@ from inference.ml.evaluation.leakage import (
     with_photographs,
 )
 from inference.ml.evaluation.report import render
-from inference.ml.evaluation.study import compared, standing, study, unknown_classes
+from inference.ml.evaluation.study import compared, near_copies, standing, study, unknown_classes
 from inference.ml.faithfulness import faithfulness, spread_over
 from inference.ml.preprocess import box_in_crop
 from inference.ml.sidecar import read_manifest
 
 SCHEMA_VERSION = 1
 POOLED = "all together"
+MIXTURE = "a mixture: read the sets by themselves"
 Report = Callable[[int, int, str], None]
 """Told how many of how many pictures are done, and a line if there is news."""
 
@@ -93,7 +94,10 @@ def run(settings: Settings, report: Report = lambda *_: None, *, decode: Decode)
     against = load_bundle(settings.against) if settings.against else None
     listing = list_items(settings.data, settings.groups)
     items, dropped = _fit_to_evaluate(listing, bundle, against, settings)
-    settings.out.mkdir(parents=True, exist_ok=True)
+    try:
+        settings.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{settings.out} cannot be made ({error.strerror}).") from error
     told = f"{bundle.version}: {len(items)} pictures of {len({i.group for i in items})} photographs"
     answers = _answers(bundle, items, report, settings, decode, told)
     known, unknown = _by_knowledge(answers)
@@ -109,8 +113,8 @@ def run(settings: Settings, report: Report = lambda *_: None, *, decode: Decode)
         "sets": _sets(known, listing, bundle, settings.seed),
         "unknown_classes": unknown_classes(unknown, seed=settings.seed) if unknown else {},
         "explanation": _explanation(bundle, known, settings, decode),
+        "near_copies": near_copies(answers),
         "against": None,
-        "near_copies": None,
     }
     if against is not None:
         theirs = _answers(against, items, report, settings, decode, against.version)
@@ -187,42 +191,36 @@ def _by_knowledge(answers: Answers) -> tuple[Answers, Answers | None]:
 def _sets(known: Answers, listing: Listing, bundle: Bundle, seed: int) -> list[dict[str, Any]]:
     """Each data set by itself, then all together if there are several."""
     manifest = read_manifest(bundle.manifest_path)
-    trained = {row.dataset for row in manifest}
-    files = {row.sha256 for row in manifest}
+    trained, files = {row.dataset for row in manifest}, {row.sha256 for row in manifest}
     unknown_to_training = set(bundle.card.dataset.get("groups_unknown", ()))
-    told, in_training, photographs_known = [], [], []
+    told: list[dict[str, Any]] = []
     for dataset in sorted({item.dataset for item in known.items}):
         at = [index for index, item in enumerate(known.items) if item.dataset == dataset]
-        in_training.append(dataset in trained)
         # Training's knowledge counts where it knows every file: see `with_photographs`.
-        all_files = all(known.items[index].sha256 in files for index in at)
-        photographs_known.append(
-            dataset not in listing.groups_unknown
-            or (all_files and dataset not in unknown_to_training)
+        photographs_known = dataset not in listing.groups_unknown or (
+            dataset not in unknown_to_training
+            and all(known.items[index].sha256 in files for index in at)
         )
+        without_cell = [item for item in known.without_cell if item.dataset == dataset]
         told.append(
             {
                 "name": dataset,
                 "what": standing(
-                    in_training=in_training[-1], photographs_known=photographs_known[-1]
+                    in_training=dataset in trained, photographs_known=photographs_known
                 ),
-                "photographs_known": photographs_known[-1],
-                **study(
-                    known.where(at),
-                    seed=seed,
-                    without_cell=[one for one in known.without_cell if one.dataset == dataset],
-                ),
+                "photographs_known": photographs_known,
+                **study(known.where(at), seed=seed, without_cell=without_cell),
             }
         )
         for row in told[-1]["mistakes"]:
             row["position"] = at[row["position"]]
     if len(told) > 1:
-        whats = sorted({one["what"] for one in told})
+        whats, knowledge = ({one[key] for one in told} for key in ("what", "photographs_known"))
         told.append(
             {
                 "name": POOLED,
-                "what": whats[0] if len(whats) == 1 else "a mixture: read the sets by themselves",
-                "photographs_known": all(photographs_known),
+                "what": whats.pop() if len(whats) == 1 else MIXTURE,
+                "photographs_known": knowledge.pop() if len(knowledge) == 1 else None,  # of some
                 **study(known, seed=seed, without_cell=known.without_cell),
                 "mistakes": [],  # they are shown with their sets
             }

@@ -33,7 +33,7 @@ _LEAST_PROBABILITY = 1e-7  # so that one certain error is dear but not infinitel
 def probability_figures(
     probabilities: Floats, labels: Ints, photographs: Photographs, classes: Sequence[str]
 ) -> dict[str, Any]:
-    """Calibration and, for each class that occurs, the areas under its two curves.
+    """Calibration and, for each class that occurs, its two curves and the areas under them.
 
     Parameters
     ----------
@@ -46,23 +46,38 @@ def probability_figures(
     Returns
     -------
     dict
+        Those of `calibration_figures`, and ``curves``: for each class areas and points.
+    """
+    return {
+        **calibration_figures(probabilities, labels, photographs),
+        "curves": {
+            classes[index]: _curves(probabilities[:, index], labels == index, photographs)
+            for index in np.unique(labels).tolist()
+            if (labels != index).any()
+        },
+    }
+
+
+def calibration_figures(
+    probabilities: Floats, labels: Ints, photographs: Photographs
+) -> dict[str, Any]:
+    """Whether probabilities mean what they say.
+
+    Returns
+    -------
+    dict
         ``log_loss`` (nats), ``brier`` (0 to 2: the squared distance from the truth,
         summed over classes), ``ece``, ``mean_confidence``, ``reliability`` (a row for
-        each bin that holds something), ``curves`` (for each class areas and points).
+        each bin that holds something).
     """
-    truth = np.eye(len(classes))[labels]
+    truth = np.eye(probabilities.shape[1])[labels]
     of_truth = np.clip(probabilities[np.arange(len(labels)), labels], _LEAST_PROBABILITY, 1)
     brier = ((probabilities - truth) ** 2).sum(axis=1)
     return {
         "log_loss": _mean(-np.log(of_truth), photographs),
         "brier": _mean(brier, photographs),
         "mean_confidence": _mean(probabilities.max(axis=1), photographs),
-        **_calibration(probabilities, labels, photographs),
-        "curves": {
-            classes[index]: _curves(probabilities[:, index], labels == index, photographs)
-            for index in np.unique(labels).tolist()
-            if (labels != index).any()
-        },
+        **_reliability(probabilities, labels, photographs),
     }
 
 
@@ -158,7 +173,7 @@ def _mean(values: Floats, photographs: Photographs) -> Figure:
     return photographs.measure(sums, lambda both: both[..., 0] / both[..., 1])
 
 
-def _calibration(probabilities: Floats, labels: Ints, photographs: Photographs) -> dict[str, Any]:
+def _reliability(probabilities: Floats, labels: Ints, photographs: Photographs) -> dict[str, Any]:
     """Expected calibration error, and how often answers of a confidence are right.
 
     Resampling adds noise, and noise looks like bad calibration: the bootstrap's errors lie

@@ -17,6 +17,7 @@ from inference.ml.evaluation.paired import compare
 from inference.ml.evaluation.scores import probability_figures
 from inference.ml.evaluation.selective import selective_figures
 
+_COPIES_TOLD = 100
 SAME_LABORATORY = "same-laboratory figure, patients unknown"
 
 
@@ -77,6 +78,27 @@ def mistake(answers: Answers, at: int) -> dict[str, Any]:
         "confidence": round(float(row.max()), 4),
         "probability_of_label": round(float(row[answers.classes.index(item.label)]), 4),
         "flags": [name for name, flag in answers.flags.items() if flag[at]],
+    }
+
+
+def near_copies(answers: Answers) -> dict[str, Any]:
+    """Pictures that look like copies of what the model was trained or tuned with."""
+    found: list[dict[str, Any]] = [
+        {
+            "file": f"{item.path.parent.name}/{item.path.name}",
+            "dataset": item.dataset,
+            "like": copy[0],
+            "distance": round(copy[1], 5),
+        }
+        for item, copy in zip(answers.items, answers.copies, strict=True)
+        if copy is not None
+    ]
+    return {
+        "pictures": len(found),
+        "photographs": len(
+            {i.group for i, c in zip(answers.items, answers.copies, strict=True) if c is not None}
+        ),
+        "nearest_first": sorted(found, key=lambda row: row["distance"])[:_COPIES_TOLD],
     }
 
 

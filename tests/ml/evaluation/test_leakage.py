@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from inference.ml.data import Item
@@ -10,11 +9,10 @@ from inference.ml.evaluation.leakage import (
     LeakageError,
     check_unseen,
     held_back,
-    nearest_in_training,
     trained_on,
     with_photographs,
 )
-from inference.ml.sidecar import ManifestRow, TrainingFeatures
+from inference.ml.sidecar import ManifestRow
 
 pytestmark = pytest.mark.unit
 
@@ -95,18 +93,3 @@ def test_copies_stay_one_photograph_without_a_table() -> None:
     groups = [one.group for one in with_photographs(items, MANIFEST)]
 
     assert groups[0] == groups[1] != groups[2]
-
-
-def test_the_nearest_of_training_is_found_whatever_the_length() -> None:
-    training = TrainingFeatures(
-        features=np.array([[1, 0], [0, 2], [1, 1]], np.float16),
-        labels=np.zeros(3, np.int16),
-        sides=np.zeros(3, np.uint8),
-        groups=np.array(["a", "b", "c"]),
-        datasets=np.array(["x"] * 3),
-        shas=np.array(["1", "2", "3"]),
-    )
-    distances, nearest = nearest_in_training(np.array([[0.0, 5.0], [3.0, 3.1]]), training)
-
-    assert nearest.tolist() == [1, 2]
-    assert distances == pytest.approx([0, 0], abs=1e-3)

@@ -140,3 +140,21 @@ def test_a_set_without_a_known_class_is_refused(
 
     with pytest.raises(CommandError, match="None of the pictures is of a class"):
         evaluate(bundle, data, out=tmp_path / "report")
+
+
+def test_several_sets_are_told_by_themselves_and_together(
+    tmp_path: Path, class_folders: ClassFolders
+) -> None:
+    home = class_folders("home", {"lymphocyte": 0, "neutrophil": 50}, pictures=2)
+    away = class_folders("away", {"lymphocyte": 100, "neutrophil": 150}, pictures=2)
+    bundle = bundle_with(tmp_path / "model-1", rows_of(home, trained=0))
+    told = evaluate(bundle, home, away, out=tmp_path / "report")
+
+    there, here, both = told["sets"]
+    assert [one["images"] for one in (there, here, both)] == [4, 4, 8]
+    assert here["what"] == "same-laboratory figure, patients unknown"
+    assert there["what"].startswith("a data set that training did not see")
+    assert both["what"].startswith("a mixture")
+    assert both["photographs_known"] is False
+    assert both["mistakes"] == []
+    assert told["near_copies"]["pictures"] == 0

@@ -1,0 +1,82 @@
+"""Pictures that look like one of training under another name: turned, re-encoded, brightened.
+
+Names and bytes do not show them; the features of the network do, mostly. See
+``docs/model/evaluation.md`` for how many of which kind are found.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference.ml.sidecar import TRAIN, VALIDATION, TrainingFeatures
+from inference.ml.views import view
+
+VIEWS = 8
+_SHARE = 0.5
+_LEAST_CROPS = 10
+_BLOCK = 256
+
+
+class Lookalikes:
+    """The crops that a model was trained and validated with, to look for copies of.
+
+    Parameters
+    ----------
+    training : TrainingFeatures
+        Of M crops.
+    classes : int
+        How many the model knows.
+    """
+
+    def __init__(self, training: TrainingFeatures, classes: int) -> None:
+        self._training = training
+        self._references = _directions(training.features)
+        self._thresholds = self._smallest_distances(classes) * _SHARE
+
+    def nearest(self, features: NDArray[np.floating]) -> tuple[float, int]:
+        """Cosine distance to the most similar crop, of any of some views (V, D) of one crop."""
+        alike = _directions(features) @ self._references.T
+        place = int(alike.max(axis=0).argmax())
+        return 1 - float(alike[:, place].max()), place
+
+    def is_copy(self, distance: float, place: int) -> bool:
+        """Whether a crop is nearer to one of training than two photographs of its class are.
+
+        That is, under half the smallest distance that any validation crop of the class has
+        to a training crop: a threshold for each class, since platelets are all alike.
+        """
+        return distance < float(self._thresholds[self._training.labels[place]])
+
+    def photograph(self, place: int) -> str:
+        return str(self._training.groups[place])
+
+    def _smallest_distances(self, classes: int) -> NDArray[np.float64]:
+        """From validation to training, by class; 0, under which nothing is, for a rare class."""
+        trained = self._references[self._training.sides == TRAIN]
+        validation = self._references[self._training.sides == VALIDATION]
+        labels = self._training.labels[self._training.sides == VALIDATION]
+        distances = np.empty(len(validation))
+        for start in range(0, len(validation), _BLOCK):
+            alike = validation[start : start + _BLOCK] @ trained.T
+            distances[start : start + _BLOCK] = 1 - alike.max(axis=1)
+        return np.array(
+            [
+                distances[labels == index].min() if (labels == index).sum() >= _LEAST_CROPS else 0.0
+                for index in range(classes)
+            ]
+        )
+
+
+def turned(crop: NDArray[np.uint8], *, averaged: int) -> NDArray[np.uint8]:
+    """A crop (S, S, 3) in every view in which the network does not see it anyway: (V, S, S, 3).
+
+    A network that averages over views answers alike to each of them.
+    """
+    return np.stack([view(crop, index) for index in range(0, VIEWS, averaged)])
+
+
+def _directions(features: NDArray[np.floating]) -> NDArray[np.float32]:
+    rows = np.asarray(features, np.float32)
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows / np.maximum(lengths, np.float32(1e-12))
