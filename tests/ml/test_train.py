@@ -6,6 +6,7 @@ import signal
 import threading
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,13 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from hematovision.files.gate import decode
+from inference.ml.augment import Augmentation
 from inference.ml.bundle import Bundle
 from inference.ml.data import Item
 from inference.ml.engine import Engine, softmax
 from inference.ml.finder import find_cells
 from inference.ml.preprocess import crop_cell, prepare, to_network
+from inference.ml.settings import Settings
 from inference.ml.sidecar import TrainingFeatures, read_manifest
 from inference.ml.smear import STAINS, make_smear
 from inference.ml.writing import ExportError
@@ -55,7 +58,6 @@ def test_an_epoch_has_every_class_alike_and_copies_less() -> None:
 def test_from_folders_to_answers_and_a_person_may_stop_it(
     class_folders: MakeFolders, tmp_path: Path
 ) -> None:
-    from inference.ml.settings import Settings
     from inference.ml.train import Progress, train
 
     folder = class_folders("set", {"Round": 0, "other": 100}, pictures=8)
@@ -112,6 +114,47 @@ def test_from_folders_to_answers_and_a_person_may_stop_it(
     assert {row.sha256[:16] for row in manifest if row.side != "test"} == set(kept.shas)
     assert {row.label for row in manifest} == set(bundle.classes)
     assert Engine(bundle).classify(make_smear(1, white_cells=1).image).predicted_label
+
+
+def test_every_option_of_the_command_reaches_the_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from inference.ml import train as training
+
+    told: list[Settings] = []
+
+    def overheard(settings: Settings, *_: object, **__: object) -> None:
+        told.append(settings)
+        raise ValueError("enough")
+
+    monkeypatch.setattr(training, "train", overheard)
+    options = {
+        "epochs": 3,
+        "crops_per_epoch": 50,
+        "batch": 4,
+        "learning_rate": 0.5,
+        "patience": 2,
+        "validation": 0.1,
+        "test": 0.3,
+        "seed": 5,
+        "backbone": "vgg16",
+        "label_smoothing": 0.2,
+        "views": 2,
+    }
+    others = {"size": 96, "context": 2.0, "colour": 0.1, "stain": 0.2, "focus": 0.3}
+    switches = {"own_stain": True, "frozen_norm": True}
+    for given in ({}, options | others | switches):
+        with pytest.raises(CommandError, match="enough"):
+            call_command("train", data=[tmp_path], **given)
+    default, changed = told
+
+    fresh = Settings(data=(tmp_path,), out=default.out, weights="imagenet")
+    assert replace(default, command="") == fresh
+    assert {name: getattr(changed, name) for name in options} == options
+    assert (changed.preprocessing.size, changed.preprocessing.context) == (96, 2.0)
+    assert not changed.preprocessing.common_stain
+    assert changed.augmentation == Augmentation(0.1, 0.2, 0.3)
+    assert not changed.adapt_norm
 
 
 @pytest.mark.parametrize(

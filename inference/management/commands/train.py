@@ -13,6 +13,8 @@ from django.core.management.base import BaseCommand, CommandError
 from tqdm import tqdm
 
 from hematovision.files.gate import decode
+from inference.ml.augment import Augmentation
+from inference.ml.preprocess import Preprocessing
 from inference.ml.settings import Settings
 
 if TYPE_CHECKING:
@@ -64,12 +66,6 @@ class Command(BaseCommand):
         parser.add_argument("--label-smoothing", type=float)
         parser.add_argument("--frozen-norm", action="store_true", help="keep ImageNet's statistics")
         parser.add_argument("--views", type=int, help="flips averaged when serving: 1, 2, 4 or 8")
-        parser.add_argument(
-            "--views",
-            type=int,
-            default=1,
-            help="flips and transposes to average answers over: 1, 2, 4 or 8",
-        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
@@ -98,7 +94,13 @@ class Command(BaseCommand):
                 validation=options["validation"],
                 test=options["test"],
                 seed=options["seed"],
-                views=options["views"],
+                backbone=options["backbone"],
+                preprocessing=Preprocessing(
+                    common_stain=not options["own_stain"], **_given(options, "size", "context")
+                ),
+                augmentation=Augmentation(**_given(options, "colour", "stain", "focus")),
+                adapt_norm=not options["frozen_norm"],
+                **_given(options, "label_smoothing", "views"),
                 command=shlex.join(["manage.py", *sys.argv[1:]]),
             )
             with _Bars() as bars:
