@@ -3,6 +3,6 @@
 It imports no Django and works from a plain Python prompt. ``finder``, ``quality``,
 ``stain``, ``preprocess``, ``bundle``, ``sidecar``, ``litert``, ``views``,
 ``unfamiliar``, ``engine``, ``explain`` and ``smear`` serve: they import neither
-TensorFlow nor scikit-learn. ``evaluation``, ``last_layer`` and ``adapt`` measure and
+TensorFlow nor SciPy. ``evaluation``, ``last_layer`` and ``adapt`` measure and
 adapt without TensorFlow; the other modules train.
 """

@@ -132,7 +132,8 @@ def adapt(settings: Settings, report: Report = lambda *_: None, *, decode: Decod
     cells = site.cells.where(learned)
     if len(set(cells.groups.tolist())) < 2:
         raise DataError("Cells of two photographs at least are needed to learn from. Give more.")
-    fit = fit_to_site(home, cells, classes=len(site.classes), seed=settings.seed)
+    old = Head.load(bundle.head_path)
+    fit = fit_to_site(home, cells, old, classes=len(site.classes), seed=settings.seed)
     metrics = _metrics(bundle, home, site, held_out, fit, settings.seed)
     with bundle_draft(settings.out) as draft:
         shutil.copy(bundle.tflite_path, draft / TFLITE_NAME)
@@ -165,6 +166,7 @@ def adapt(settings: Settings, report: Report = lambda *_: None, *, decode: Decod
                     "held_out": count_by([site.items[at].stratum for at in held_out]),
                     "new_classes": list(site.classes[len(card.classes) :]),
                     "strength": fit.strength,
+                    "from_old_layer": fit.from_old,
                     "seed": settings.seed,
                     "command": settings.command,
                 },
@@ -267,7 +269,7 @@ def learning_curve(
     held_out : float
         Share of the photographs.
     seed : int
-        Of the first draw; it also chooses the strength, for all sizes.
+        Of the first draw; by its cells the penalty is chosen, for all sizes.
 
     Returns
     -------
@@ -276,22 +278,23 @@ def learning_curve(
         and standard deviation over the draws of the macro recall.
     """
     home = TrainingFeatures.load(bundle.features_path)
-    head = widened(Head.load(bundle.head_path), classes)
-    strength = None
+    old = Head.load(bundle.head_path)
+    choice: dict[str, Any] = {}
     figures: dict[int, list[tuple[float, float]]] = {}
     for draw in range(draws):
         told = Settings(bundle.path, (), bundle.path, held_out=held_out, seed=seed + draw)
         order, rest = divide(cells, told)
         unseen = cells.where(rest)
         for size in [size for size in sizes if size <= len(order)]:
-            some = cells.where(order[:size])
-            if size and strength is None:
+            if size and not choice:
                 largest = cells.where(order[: max(sizes)])
-                strength = fit_to_site(home, largest, classes=classes, seed=seed).strength
-            fitted = head
-            if strength is not None and size:
-                fitted = fit_with_replay(home, some, classes=classes, strength=strength)
-            recalls = [macro_recall(fitted, one) for one in (unseen, home.of_side(VALIDATION))]
+                fit = fit_to_site(home, largest, old, classes=classes, seed=seed)
+                choice = {"strength": fit.strength, "prior": old if fit.from_old else None}
+            head = widened(old, classes)
+            if size:
+                some = cells.where(order[:size])
+                head = fit_with_replay(home, some, classes=classes, **choice)
+            recalls = [macro_recall(head, one) for one in (unseen, home.of_side(VALIDATION))]
             figures.setdefault(size, []).append((recalls[0], recalls[1]))
     return [
         {

@@ -6,14 +6,12 @@ has labelled some cells of its own. Both are `TrainingFeatures`.
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
+from scipy.optimize import minimize
 
 from inference.ml.calibrate import (
     balanced_weights,
@@ -26,11 +24,10 @@ from inference.ml.sidecar import TRAIN, VALIDATION, Head, TrainingFeatures
 from inference.ml.split import folds_by_group
 from inference.ml.unfamiliar import Neighbours, entry, threshold_of
 
-STRENGTHS = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
-"""Among these cross-validation chooses; scikit-learn's C, the inverse of the penalty."""
+STRENGTHS = (0.01, 0.1, 1.0)
+"""Cross-validation chooses among these, and whether the penalty pulls towards the old layer."""
 
 FOLDS = 3
-_UNHEARD_OF = 10  # natural logarithm: a class without cells is e^10 times less likely than any
 
 Floats = NDArray[np.floating]
 
@@ -43,7 +40,8 @@ class SiteFit:
     ----------
     head : Head
     strength : float
-        Which cross-validation chose.
+    from_old : bool
+        Whether the penalty pulled towards the old layer; cross-validation chose both.
     temperature : float
     thresholds : float64 array of shape (C,)
         Of confidence.
@@ -53,6 +51,7 @@ class SiteFit:
 
     head: Head
     strength: float
+    from_old: bool
     temperature: float
     thresholds: NDArray[np.float64]
     unfamiliarity: dict[str, Any]
@@ -65,6 +64,7 @@ def fit_head(
     *,
     classes: int,
     strength: float = 0.1,
+    prior: Head | None = None,
 ) -> Head:
     """Multinomial logistic regression with an L2 penalty.
 
@@ -72,52 +72,79 @@ def fit_head(
     ----------
     features : array of shape (N, D)
     labels : integer array of shape (N,)
-        Of two classes at least. One that does not occur is never answered.
     weights : array of shape (N,), optional
         Of the cells, with mean 1.
     classes : int
-        C, how many there are.
+        C, how many there are. One without cells is hardly ever answered.
     strength : float
-        scikit-learn's C, the inverse of the penalty.
+        The inverse of the penalty, as scikit-learn's C.
+    prior : Head, optional
+        What the penalty pulls towards; nothing, by default.
     """
-    present, index = np.unique(labels, return_inverse=True)
-    # Three times as fast as to the default tolerance, and as good on cells not seen.
-    regression = LogisticRegression(C=strength, tol=1e-3, max_iter=200)
-    with warnings.catch_warnings():
+    rows = np.asarray(features, np.float32)
+    share = np.ones(len(rows)) if weights is None else np.asarray(weights)
+    share = (share / share.sum()).astype(np.float32)[:, None]
+    truth = share * np.eye(classes, dtype=np.float32)[labels]
+    if prior is None:
+        prior = Head(np.zeros((rows.shape[1], classes), np.float32), np.zeros(classes, np.float32))
+    start = rows @ prior.kernel + prior.bias
+    penalty = 1 / (strength * len(rows))
+
+    def loss(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        change = flat.reshape(-1, classes).astype(np.float32)
+        kernel, bias = change[:-1], change[-1]
+        logits = start + rows @ kernel + bias
+        logits -= logits.max(axis=1, keepdims=True)
+        logs = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+        error = share * np.exp(logs) - truth
+        slope = np.vstack([rows.T @ error + penalty * kernel, error.sum(axis=0)])
+        value = -float((truth * logs).sum()) + penalty / 2 * float((kernel**2).sum())
+        return value, slope.ravel().astype(np.float64)
+
+    found = minimize(
+        loss,
+        np.zeros((rows.shape[1] + 1) * classes),
+        jac=True,
+        method="L-BFGS-B",
         # Near the optimum is good enough: the last digits are noise of few cells.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        regression.fit(np.asarray(features, np.float32), index, sample_weight=weights)
-    kernel, bias = regression.coef_.T, regression.intercept_
-    if kernel.shape[1] == 1:  # scikit-learn keeps one column for two classes
-        kernel, bias = np.hstack([-kernel / 2, kernel / 2]), np.hstack([-bias / 2, bias / 2])
-    head = Head(
-        np.repeat(kernel.mean(axis=1, keepdims=True), classes, axis=1).astype(np.float32),
-        np.full(classes, bias.min() - _UNHEARD_OF, np.float32),
+        options={"maxiter": 200, "gtol": 1e-3},
     )
-    head.kernel[:, present], head.bias[present] = kernel, bias
-    return head
+    change = found.x.reshape(-1, classes).astype(np.float32)
+    return Head(prior.kernel + change[:-1], prior.bias + change[-1])
 
 
 def fit_with_replay(
-    home: TrainingFeatures, site: TrainingFeatures, *, classes: int, strength: float
+    home: TrainingFeatures,
+    site: TrainingFeatures,
+    *,
+    classes: int,
+    strength: float,
+    prior: Head | None = None,
 ) -> Head:
     """Fit on a site's cells and, so that nothing is forgotten, on home's training again.
 
     Home and site count alike, however many cells each has; in each every class of every
-    data set, and in that every photograph.
+    data set, and in that every photograph. The prior may have fewer classes.
     """
     train = home.of_side(TRAIN)
     both = train.with_more(site)
     weights = _alike(weights_of(train), weights_of(site))
-    return fit_head(both.features, both.labels, weights, classes=classes, strength=strength)
+    return fit_head(
+        both.features,
+        both.labels,
+        weights,
+        classes=classes,
+        strength=strength,
+        prior=prior and _neutral(prior, classes),
+    )
 
 
 def fit_to_site(
-    home: TrainingFeatures, site: TrainingFeatures, *, classes: int, seed: int
+    home: TrainingFeatures, site: TrainingFeatures, old: Head, *, classes: int, seed: int
 ) -> SiteFit:
     """Fit, calibrate and set thresholds for home and a site together.
 
-    What the strength is chosen by, and confidence and unfamiliarity are calibrated with,
+    What the penalty is chosen by, and confidence and unfamiliarity are calibrated with,
     are home's validation side and the site's cells as answered by the models of a
     cross-validation that had not seen their photographs.
 
@@ -127,34 +154,42 @@ def fit_to_site(
         Training and validation side.
     site : TrainingFeatures
         Of two photographs at least.
+    old : Head
+        The layer before.
     classes : int
-        How many there are, home's first.
+        How many there are, those of the old layer first.
     seed : int
         Of the folds.
     """
     held_back = home.of_side(VALIDATION)
     folds = folds_of(site, seed)
     weights = weights_of(held_back), weights_of(site)
-    answers = {one: _cross_fitted(home, site, folds, classes, one) for one in STRENGTHS}
+    choices = [(prior, strength) for prior in (None, old) for strength in STRENGTHS]
 
-    def loss(strength: float) -> float:
-        of_site, of_home = answers[strength]
-        return log_loss(of_site, site.labels, weights[1]) + float(
-            np.mean([log_loss(logits, held_back.labels, weights[0]) for logits in of_home])
-        )
+    def answers(prior: Head | None, strength: float) -> tuple[float, NDArray[np.float32]]:
+        """The loss at the site and at home, and logits of the site's cells."""
+        of_site = np.empty((len(site), classes), np.float32)
+        at_home = []
+        for fold in np.unique(folds):
+            head = fit_with_replay(
+                home, site.where(folds != fold), classes=classes, strength=strength, prior=prior
+            )
+            of_site[folds == fold] = head.logits(_rows(site.where(folds == fold)))
+            at_home.append(log_loss(head.logits(_rows(held_back)), held_back.labels, weights[0]))
+        return log_loss(of_site, site.labels, weights[1]) + float(np.mean(at_home)), of_site
 
-    strength = min(STRENGTHS, key=loss)
-    head = fit_with_replay(home, site, classes=classes, strength=strength)
-    logits: NDArray[np.float32] = np.concatenate(
-        [head.logits(_rows(held_back)), answers[strength][0]], dtype=np.float32
-    )
+    tried = [answers(*choice) for choice in choices]
+    best = int(np.argmin([loss for loss, _ in tried]))
+    prior, strength = choices[best]
+    head = fit_with_replay(home, site, classes=classes, strength=strength, prior=prior)
+    logits: NDArray[np.float32] = np.concatenate([head.logits(_rows(held_back)), tried[best][1]])
     labels = np.concatenate([held_back.labels, site.labels])
     alike = _alike(*weights)
     temperature = fit_temperature(logits, labels, alike)
-    thresholds = confidence_thresholds(
-        softmax((logits / temperature).astype(np.float32)), labels, alike
-    )
-    return SiteFit(head, strength, temperature, thresholds, _unfamiliarity(home, site, folds))
+    probabilities = softmax((logits / temperature).astype(np.float32))
+    thresholds = confidence_thresholds(probabilities, labels, alike)
+    unfamiliarity = _unfamiliarity(home, site, folds)
+    return SiteFit(head, strength, prior is not None, temperature, thresholds, unfamiliarity)
 
 
 def folds_of(site: TrainingFeatures, seed: int) -> NDArray[np.int64]:
@@ -169,23 +204,6 @@ def weights_of(cells: TrainingFeatures) -> NDArray[np.float64]:
     return balanced_weights(cells.groups.tolist(), strata)
 
 
-def _cross_fitted(
-    home: TrainingFeatures,
-    site: TrainingFeatures,
-    folds: NDArray[np.int64],
-    classes: int,
-    strength: float,
-) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
-    """Logits of the site's cells by models that did not see them; home's by each model."""
-    of_site = np.empty((len(site), classes), np.float32)
-    of_home = []
-    for fold in np.unique(folds):
-        head = fit_with_replay(home, site.where(folds != fold), classes=classes, strength=strength)
-        of_site[folds == fold] = head.logits(_rows(site.where(folds == fold)))
-        of_home.append(head.logits(_rows(home.of_side(VALIDATION))))
-    return of_site, of_home
-
-
 def _unfamiliarity(
     home: TrainingFeatures, site: TrainingFeatures, folds: NDArray[np.int64]
 ) -> dict[str, Any]:
@@ -198,6 +216,14 @@ def _unfamiliarity(
     judged = held_back.with_more(site.where(np.argsort(folds, kind="stable")))
     weights = balanced_weights(judged.groups.tolist(), judged.datasets.tolist())
     return entry(threshold_of(np.concatenate(distances), weights))
+
+
+def _neutral(head: Head, classes: int) -> Head:
+    """A head with more classes, about which it has no opinion: they get the mean of the others."""
+    more = classes - len(head.bias)
+    kernels = np.repeat(head.kernel.mean(axis=1, keepdims=True), more, axis=1)
+    biases = np.repeat(head.bias.mean(), more)
+    return Head(np.hstack([head.kernel, kernels]), np.concatenate([head.bias, biases]))
 
 
 def _alike(first: Floats, second: Floats) -> NDArray[np.float64]:

@@ -34,7 +34,7 @@ from inference.ml.bundle import (
     sha256_of,
 )
 from inference.ml.data import DataError
-from inference.ml.engine import Engine
+from inference.ml.engine import Engine, softmax
 from inference.ml.last_layer import FOLDS, fit_head, fit_to_site, fit_with_replay, folds_of
 from inference.ml.sidecar import TRAIN, VALIDATION, TrainingFeatures, read_manifest
 from inference.ml.smear import make_smear
@@ -85,7 +85,7 @@ def test_a_site_is_learned_and_home_is_not_forgotten(
 ) -> None:
     train, held_back = home.of_side(TRAIN), home.of_side(VALIDATION)
     before = fit_head(train.features, train.labels, classes=3)
-    fit = fit_to_site(home, site, classes=3, seed=0)
+    fit = fit_to_site(home, site, before, classes=3, seed=0)
 
     assert macro_recall(before, unseen) < 0.8
     assert macro_recall(fit.head, unseen) > 0.9
@@ -101,7 +101,8 @@ def test_the_threshold_of_unfamiliarity_lets_the_site_in(
     limit = describe(home, np.ones(len(home.of_side(VALIDATION))))["threshold"]
     train = home.of_side(TRAIN)
     strange = Neighbours(train.features).distances(unseen.features) > limit
-    told = fit_to_site(home, site, classes=3, seed=0).unfamiliarity
+    before = fit_head(train.features, train.labels, classes=3)
+    told = fit_to_site(home, site, before, classes=3, seed=0).unfamiliarity
     references = Neighbours(train.with_more(site).features)
     still = references.distances(unseen.features) > told["threshold"]
 
@@ -112,7 +113,8 @@ def test_the_threshold_of_unfamiliarity_lets_the_site_in(
 def test_a_class_that_home_never_had_is_added(home: TrainingFeatures) -> None:
     site = laboratory("site", 4, 10, shift=0.2, seed=1)
     unseen = laboratory("site", 4, 50, shift=0.2, seed=2)
-    fit = fit_to_site(home, site, classes=4, seed=0)
+    before = fit_head(home.features, home.labels, classes=3)
+    fit = fit_to_site(home, site, before, classes=4, seed=0)
 
     assert fit.head.bias.shape == (4,)
     assert macro_recall(fit.head, unseen) > 0.9
@@ -144,6 +146,30 @@ def test_a_class_without_cells_is_never_answered() -> None:
 
     assert head.kernel.shape == (4, 4)
     assert np.array_equal(answers, labels)
+
+
+def test_a_strong_penalty_leaves_the_prior_as_it_is(home: TrainingFeatures) -> None:
+    before = fit_head(home.features, home.labels, classes=3)
+    others = (home.labels + 1) % 3
+    after = fit_head(home.features, others, classes=3, strength=1e-9, prior=before)
+
+    assert np.abs(after.kernel - before.kernel).max() < 1e-3
+    weak = fit_head(home.features, others, classes=3, strength=10.0, prior=before)
+    answers = weak.logits(home.features.astype(np.float32)).argmax(axis=1)
+    assert (answers == others).mean() > 0.95
+
+
+def test_the_fit_is_that_of_scikit_learn(home: TrainingFeatures) -> None:
+    from sklearn.linear_model import LogisticRegression
+
+    weights = np.random.default_rng(0).uniform(0.5, 1.5, len(home))
+    weights /= weights.mean()
+    rows = home.features.astype(np.float64)
+    peer = LogisticRegression(C=0.1).fit(rows, home.labels, sample_weight=weights)
+    head = fit_head(home.features, home.labels, weights, classes=3, strength=0.1)
+
+    expected = peer.predict_proba(rows)
+    assert np.abs(softmax(head.logits(rows.astype(np.float32))) - expected).max() < 0.02
 
 
 def test_a_widened_head_answers_as_before(home: TrainingFeatures) -> None:

@@ -53,7 +53,7 @@ class Command(BaseCommand):
             from inference.ml.adapt import Settings, adapt, learning_curve, read_site
         except ImportError as error:
             raise CommandError(
-                f"Adaptation needs scikit-learn ({error}). "
+                f"Adaptation needs SciPy ({error}). "
                 "Install it with: pip install -r requirements.txt"
             ) from error
         from inference.ml.bundle import BundleError, load_bundle
