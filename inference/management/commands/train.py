@@ -64,12 +64,6 @@ class Command(BaseCommand):
         parser.add_argument("--label-smoothing", type=float)
         parser.add_argument("--frozen-norm", action="store_true", help="keep ImageNet's statistics")
         parser.add_argument("--views", type=int, help="flips averaged when serving: 1, 2, 4 or 8")
-        parser.add_argument(
-            "--views",
-            type=int,
-            default=1,
-            help="flips and transposes to average answers over: 1, 2, 4 or 8",
-        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
@@ -98,7 +92,6 @@ class Command(BaseCommand):
                 validation=options["validation"],
                 test=options["test"],
                 seed=options["seed"],
-                views=options["views"],
                 command=shlex.join(["manage.py", *sys.argv[1:]]),
             )
             with _Bars() as bars:
