@@ -13,6 +13,7 @@ from accounts.permissions import Role
 from analyses.models import Analysis, Cell, Prediction, Sample, SampleImage
 from hematovision.files import store
 from hematovision.files.models import StoredImage
+from inference.ml.preprocess import Preprocessing
 from inference.ml.smear import make_smear
 from inference.models import Deployment, ModelVersion
 
@@ -56,7 +57,7 @@ class ModelVersionFactory(DjangoModelFactory[ModelVersion]):
     card = factory.LazyFunction(
         lambda: {
             "classes": ["neutrophil", "lymphocyte"],
-            "preprocessing": {"size": 128, "context": 1.5, "background": 235},
+            "preprocessing": Preprocessing().to_dict(),
             "metrics": {},
             "dataset": {},
         }

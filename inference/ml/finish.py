@@ -43,6 +43,7 @@ def finish(
     without_cell: Sequence[Item],
     settings: Settings,
     history: list[dict[str, float]],
+    code_version: str,
 ) -> Bundle:
     """Calibrate and measure a trained network, and write its bundle to `settings.out`.
 
@@ -57,6 +58,8 @@ def finish(
     settings : Settings
     history : list of dict
         Losses by epoch.
+    code_version : str
+        From `code_version`, asked before training: the checkout may move on meanwhile.
 
     Raises
     ------
@@ -106,9 +109,9 @@ def finish(
         metrics=_metrics(
             softmax(test_logits / np.float32(temperature)), thresholds, test, listing, settings
         ),
-        dataset=_dataset_card(listing, without_cell),
+        dataset=_dataset_card(listing, without_cell, settings),
         split=_split_card(parts, settings),
-        training=_training_card(settings, history),
+        training=_training_card(settings, history, code_version),
         parity_crops=test.crops[:: max(1, len(test.items) // _PARITY_CROPS)],
     )
 
@@ -161,11 +164,14 @@ def _metrics(
     return figures
 
 
-def _dataset_card(listing: Listing, without_cell: Sequence[Item]) -> dict[str, Any]:
+def _dataset_card(
+    listing: Listing, without_cell: Sequence[Item], settings: Settings
+) -> dict[str, Any]:
     return {
         "fingerprint": listing.fingerprint(),
         "pictures": count_by([item.stratum for item in listing.items]),
         "groups_unknown": list(listing.groups_unknown),
+        "licences": dict(settings.licences),
         "without_cell": len(without_cell),
         "without_cell_files": [
             f"{item.stratum}/{item.path.name}" for item in without_cell[:_LISTED_WITHOUT_CELL]
@@ -186,16 +192,19 @@ def _split_card(parts: dict[Side, Part], settings: Settings) -> dict[str, Any]:
     }
 
 
-def _training_card(settings: Settings, history: list[dict[str, float]]) -> dict[str, Any]:
+def _training_card(
+    settings: Settings, history: list[dict[str, float]], code_version: str
+) -> dict[str, Any]:
     told = {
         name: [str(one) for one in value] if isinstance(value, tuple) else value
         for name, value in asdict(settings).items()
-        if name != "out"  # where this machine keeps the bundle is nobody else's business
+        # Where this machine keeps the bundle is nobody else's business.
+        if name not in ("out", "licences")
     }
     return {
         **told,
         "history": history,
-        "code_version": _code_version(),
+        "code_version": code_version,
         "libraries": {
             "python": platform.python_version(),
             "tensorflow": tf.__version__,
@@ -204,7 +213,7 @@ def _training_card(settings: Settings, history: list[dict[str, float]]) -> dict[
     }
 
 
-def _code_version() -> str:
+def code_version() -> str:
     """The commit of the checkout that trains, with ``+`` if files differ from it."""
     try:
         described = subprocess.run(

@@ -42,6 +42,8 @@ class Settings:
         Whether batch normalisation learns the statistics of smears or keeps ImageNet's.
     views : int
         Symmetries of the square over which the finished model averages: 1, 2, 4 or 8.
+    licences : tuple of (str, str)
+        Of data sets and of the starting weights (under ``weights``), for the model card.
     command : str
         How the run was started, for the card.
     """
@@ -64,6 +66,7 @@ class Settings:
     label_smoothing: float = 0.05
     adapt_norm: bool = True
     views: int = 4
+    licences: tuple[tuple[str, str], ...] = ()
     command: str = ""
 
     def __post_init__(self) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 from inference.ml.augment import WIDER
 from inference.ml.bundle import Bundle
 from inference.ml.data import DataError, Decode, Item, Listing, count_by, cut_crops, list_items
-from inference.ml.finish import finish
+from inference.ml.finish import code_version, finish
 from inference.ml.fit import Part, Schedule, fine_tune, warm_up
 from inference.ml.network import build_classifier
 from inference.ml.settings import Settings
@@ -59,6 +59,7 @@ def train(settings: Settings, report: Report = lambda _: None, *, decode: Decode
         If stopped before fine-tuning begins.
     """
     check_target(settings.out)  # not after the training
+    code = code_version()
     keras.utils.set_random_seed(settings.seed)
     preprocessing = settings.preprocessing
     listing = list_items(settings.data, settings.groups)
@@ -95,7 +96,7 @@ def train(settings: Settings, report: Report = lambda _: None, *, decode: Decode
 
     report(Progress("evaluate", 0, 1))
     with _to_the_end(report):
-        bundle = finish(model, parts, listing, without_cell, settings, history)
+        bundle = finish(model, parts, listing, without_cell, settings, history, code)
     report(Progress("evaluate", 1, 1, f"Wrote {bundle.version} to {settings.out}."))
     return bundle
 

@@ -142,7 +142,7 @@ def test_every_option_of_the_command_reaches_the_training(
         "views": 2,
     }
     others = {"size": 96, "context": 2.0, "colour": 0.1, "stain": 0.2, "focus": 0.3}
-    switches = {"own_stain": True, "frozen_norm": True}
+    switches = {"own_stain": True, "frozen_norm": True, "licence": [("set", "CC0")]}
     for given in ({}, options | others | switches):
         with pytest.raises(CommandError, match="enough"):
             call_command("train", data=[tmp_path], **given)
@@ -155,6 +155,7 @@ def test_every_option_of_the_command_reaches_the_training(
     assert not changed.preprocessing.common_stain
     assert changed.augmentation == Augmentation(0.1, 0.2, 0.3)
     assert not changed.adapt_norm
+    assert changed.licences == (("set", "CC0"),)
 
 
 @pytest.mark.parametrize(

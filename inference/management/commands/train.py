@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +56,14 @@ class Command(BaseCommand):
         parser.add_argument("--validation", type=float, default=0.15, help="share of photographs")
         parser.add_argument("--test", type=float, default=0.2, help="share of photographs")
         parser.add_argument("--seed", type=int, default=0)
+        parser.add_argument(
+            "--licence",
+            action="append",
+            default=[],
+            type=_licence,
+            metavar="NAME=TEXT",
+            help="of a data set, as training names it, or of the 'weights'; for the model card",
+        )
         parser.add_argument("--backbone", default="mobilenetv2", help="see inference/ml/network.py")
         parser.add_argument("--size", type=int, help="side of a crop in pixels")
         parser.add_argument("--context", type=float, help="side of a crop over the cell's box")
@@ -101,6 +109,7 @@ class Command(BaseCommand):
                 augmentation=Augmentation(**_given(options, "colour", "stain", "focus")),
                 adapt_norm=not options["frozen_norm"],
                 **_given(options, "label_smoothing", "views"),
+                licences=tuple(options["licence"]),
                 command=shlex.join(["manage.py", *sys.argv[1:]]),
             )
             with _Bars() as bars:
@@ -116,6 +125,13 @@ class Command(BaseCommand):
                 f"{figures['accuracy']['interval']} of {figures['images']} pictures; "
                 f"{by_photograph['right']} of {by_photograph['photographs']} photographs."
             )
+
+
+def _licence(told: str) -> tuple[str, str]:
+    name, _, text = told.partition("=")
+    if not (name and text):
+        raise ArgumentTypeError("a licence is told as NAME=TEXT")
+    return name, text
 
 
 def _given(options: dict[str, Any], *names: str) -> dict[str, Any]:

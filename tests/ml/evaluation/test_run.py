@@ -17,7 +17,7 @@ from inference.ml.bundle import CARD_NAME, KERAS_NAME, MANIFEST_NAME, Card, sha2
 from inference.ml.sidecar import ManifestRow, write_manifest
 from tests.ml.conftest import BUNDLE
 
-pytestmark = pytest.mark.unit
+pytestmark = [pytest.mark.unit, pytest.mark.slow]
 
 ClassFolders = Callable[..., Path]
 
