@@ -35,9 +35,12 @@ from hematovision.files.gate import decode
 from inference.ml.augment import WIDER, Augmentation
 from inference.ml.data import Item, Listing, list_items
 from inference.ml.engine import softmax
+from inference.ml.evaluation.intervals import Photographs
+from inference.ml.evaluation.scores import calibration_figures
 from inference.ml.finder import SMALLEST_CELL, SMALLEST_PLATELET, Box, find_cells
 from inference.ml.preprocess import Prepared, Preprocessing, crop_cell, prepare
-from inference.ml.split import split_by_group
+from inference.ml.split import folds_by_group, split_by_group
+from inference.ml.unfamiliar import Neighbours, threshold_of
 
 LINES = Path("docs/model/experiments.jsonl")
 BCCD, PBC = "bccd/TRAIN", "data/pbc"
@@ -83,34 +86,30 @@ SOFT = Augmentation(colour=1.0, stain=0.5, focus=0.8)
 RECIPES: dict[str, Recipe] = {
     "part 1": Recipe(),
     "jitter": Recipe(augmentation=STRONG),
-    "soft": Recipe(augmentation=SOFT),
     "anchors": Recipe(stain="anchors"),
     "jitter, anchors": Recipe(augmentation=STRONG, stain="anchors"),
-    "soft, anchors": Recipe(augmentation=SOFT, stain="anchors"),
-    "soft, red cells": Recipe(augmentation=SOFT, stain="red cells"),
-    "soft, macenko": Recipe(augmentation=SOFT, stain="macenko"),
-    "soft, reinhard": Recipe(augmentation=SOFT, stain="reinhard"),
-    "soft, no white balance": Recipe(augmentation=SOFT, white_balance=False),
-    "soft, anchors, norm frozen": Recipe(augmentation=SOFT, stain="anchors", adapt_norm=False),
-    "soft, anchors, from block 6": Recipe(
-        augmentation=SOFT, stain="anchors", first_trained="block_6_expand"
-    ),
     "jitter, anchors, four views": Recipe(augmentation=STRONG, stain="anchors", views=4),
     "jitter, anchors, norm frozen": Recipe(augmentation=STRONG, stain="anchors", adapt_norm=False),
+    "jitter, anchors, smoothing 0.1": Recipe(
+        augmentation=STRONG, stain="anchors", label_smoothing=0.1
+    ),
+    "jitter, anchors, scratch CNN": Recipe(
+        augmentation=STRONG, stain="anchors", backbone="scratch-cnn", learning_rate=1e-3, epochs=4
+    ),
     "jitter, macenko": Recipe(augmentation=STRONG, stain="macenko"),
+    "jitter, reinhard": Recipe(augmentation=STRONG, stain="reinhard"),
+    "jitter, no white balance": Recipe(augmentation=STRONG, white_balance=False),
+    "soft, anchors": Recipe(augmentation=SOFT, stain="anchors"),
+    "soft, anchors, 96 pixels": Recipe(
+        augmentation=SOFT, stain="anchors", preprocessing=Preprocessing(size=96)
+    ),
     "soft, anchors, context 2.0": Recipe(
         augmentation=SOFT, stain="anchors", preprocessing=Preprocessing(context=2.0)
     ),
     "soft, anchors, scale from red cells": Recipe(
         augmentation=SOFT, stain="anchors", scale="red cells"
     ),
-    "soft, anchors, 96 pixels": Recipe(
-        augmentation=SOFT, stain="anchors", preprocessing=Preprocessing(size=96)
-    ),
-    "soft, anchors, smoothing 0.1": Recipe(augmentation=SOFT, stain="anchors", label_smoothing=0.1),
-    "soft, anchors, scratch CNN": Recipe(
-        augmentation=SOFT, stain="anchors", backbone="scratch-cnn", learning_rate=1e-3, epochs=8
-    ),
+    "soft, red cells": Recipe(augmentation=SOFT, stain="red cells"),
 }
 
 
@@ -246,7 +245,7 @@ class Rule:
 
     temperature: float
     thresholds: NDArray[np.float64]
-    references: NDArray[np.float32]
+    neighbours: Neighbours
     farthest: float
 
     @classmethod
@@ -266,24 +265,14 @@ class Rule:
         weights = balanced_weights([item.group for item in items], [i.stratum for i in items])
         temperature = fit_temperature(validation.logits, labels, weights)
         probabilities = softmax(validation.logits / np.float32(temperature))
-        known = unit(references.features)
-        order = np.sort(distances(validation.features, known))
+        neighbours = Neighbours(references.features)
+        farthest = threshold_of(neighbours.distances(validation.features), weights)
         return cls(
             temperature,
             confidence_thresholds(probabilities, labels, weights),
-            known,
-            float(order[int(0.98 * (len(order) - 1))]),
+            neighbours,
+            farthest,
         )
-
-
-def unit(features: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.asarray(features / np.linalg.norm(features, axis=1, keepdims=True))
-
-
-def distances(features: NDArray[np.float32], known: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Mean cosine distance to the five nearest references."""
-    nearest = np.partition(unit(features) @ known.T, -5, axis=1)[:, -5:]
-    return np.asarray(1 - nearest.mean(axis=1))
 
 
 @dataclass(frozen=True)
@@ -293,7 +282,8 @@ class Row:
     item: Item
     answer: str
     among_shared: str
-    confidence: float
+    probabilities: NDArray[np.float32]
+    label: int
     unflagged: bool
 
     @property
@@ -307,7 +297,7 @@ def rows_of(
     probabilities = softmax(answers.logits / np.float32(rule.temperature))
     best = probabilities.argmax(axis=1)
     confidence = probabilities.max(axis=1)
-    familiar = distances(answers.features, rule.references) <= rule.farthest
+    familiar = rule.neighbours.distances(answers.features) <= rule.farthest
     unflagged = familiar & (confidence >= rule.thresholds[best])
     shared = [index for index, name in enumerate(classes) if name in SHARED]
     among = probabilities[:, shared].argmax(axis=1)
@@ -316,7 +306,8 @@ def rows_of(
             item,
             classes[best[at]],
             classes[shared[among[at]]],
-            float(confidence[at]),
+            probabilities[at],
+            classes.index(item.label),
             bool(unflagged[at]),
         )
         for at, item in enumerate(items)
@@ -356,12 +347,14 @@ def figures_of(rows: Sequence[Row]) -> dict[str, Any]:
     }
 
 
-def _calibration_error(rows: Sequence[Row]) -> float:
-    confidence = np.array([row.confidence for row in rows])
-    right = np.array([row.right for row in rows])
-    bins = np.minimum((confidence * 15).astype(int), 14)
-    gaps = [abs(float((confidence - right)[bins == b].sum())) for b in np.unique(bins)]
-    return round(sum(gaps) / len(rows), 4)
+def _calibration_error(rows: Sequence[Row]) -> float | None:
+    told = calibration_figures(
+        np.stack([row.probabilities for row in rows]),
+        np.array([row.label for row in rows]),
+        Photographs([row.item.group for row in rows], seed=SEED, resamples=100),
+    )
+    value: float | None = told["ece"]["value"]
+    return value
 
 
 def few_copies(items: Sequence[Item], at: NDArray[np.int64], copies: int) -> NDArray[np.int64]:
@@ -424,8 +417,6 @@ def cross_validation(
     recipe: Recipe, crops: NDArray[np.uint8], items: Sequence[Item], weights: str, folds: int = 3
 ) -> dict[str, Any]:
     """Both data sets in folds by photograph, every answer by a network that did not see it."""
-    from inference.ml.split import folds_by_group
-
     fold_of = np.array(
         folds_by_group([i.group for i in items], [i.stratum for i in items], folds=folds, seed=SEED)
     )
