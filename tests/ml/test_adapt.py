@@ -21,8 +21,6 @@ from inference.ml.adapt import (
     adapt,
     divide,
     drawing_order,
-    learning_curve,
-    macro_recall,
     widened,
 )
 from inference.ml.bundle import (
@@ -36,6 +34,7 @@ from inference.ml.bundle import (
 from inference.ml.data import DataError
 from inference.ml.engine import Engine, softmax
 from inference.ml.last_layer import FOLDS, fit_head, fit_to_site, fit_with_replay, folds_of
+from inference.ml.learning_curve import learning_curve, macro_recall
 from inference.ml.sidecar import TRAIN, VALIDATION, TrainingFeatures, read_manifest
 from inference.ml.smear import make_smear
 

@@ -50,7 +50,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            from inference.ml.adapt import Settings, adapt, learning_curve, read_site
+            from inference.ml.adapt import Settings, adapt, read_site
+            from inference.ml.learning_curve import learning_curve
         except ImportError as error:
             raise CommandError(
                 f"Adaptation needs SciPy ({error}). "
