@@ -96,6 +96,9 @@ RECIPES: dict[str, Recipe] = {
     "jitter, anchors, scratch CNN": Recipe(
         augmentation=STRONG, stain="anchors", backbone="scratch-cnn", learning_rate=1e-3, epochs=4
     ),
+    "as shipped, longer": Recipe(
+        augmentation=STRONG, stain="anchors", views=4, epochs=6, crops_per_epoch=7200
+    ),
     "jitter, macenko": Recipe(augmentation=STRONG, stain="macenko"),
     "jitter, reinhard": Recipe(augmentation=STRONG, stain="reinhard"),
     "jitter, no white balance": Recipe(augmentation=STRONG, white_balance=False),
@@ -420,7 +423,11 @@ def cross_validation(
     fold_of = np.array(
         folds_by_group([i.group for i in items], [i.stratum for i in items], folds=folds, seed=SEED)
     )
-    longer = replace(recipe, epochs=4, crops_per_epoch=4800)
+    longer = replace(
+        recipe,
+        epochs=max(recipe.epochs, 4),
+        crops_per_epoch=max(recipe.crops_per_epoch, 4800),
+    )
     rows: list[Row] = []
     for fold in range(folds):
         outside = few_copies(items, np.flatnonzero(fold_of == fold), COPIES)
