@@ -30,7 +30,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.stains import NORMALISERS, red_cell_radius
+from bench.stains import NORMALISERS, red_cell_radius, unchanged
 from hematovision.files.gate import decode
 from inference.ml.augment import WIDER, Augmentation
 from inference.ml.data import Item, Listing, list_items
@@ -38,7 +38,14 @@ from inference.ml.engine import softmax
 from inference.ml.evaluation.intervals import Photographs
 from inference.ml.evaluation.scores import calibration_figures
 from inference.ml.finder import SMALLEST_CELL, SMALLEST_PLATELET, Box, find_cells
-from inference.ml.preprocess import Prepared, Preprocessing, crop_cell, prepare
+from inference.ml.preprocess import (
+    COMMON_STAIN,
+    OWN_STAIN,
+    Prepared,
+    Preprocessing,
+    crop_cell,
+    prepare,
+)
 from inference.ml.split import folds_by_group, split_by_group
 from inference.ml.unfamiliar import Neighbours, threshold_of
 
@@ -125,7 +132,7 @@ def cut(listing: Listing, recipe: Recipe, cache: Path) -> tuple[NDArray[np.uint8
             recipe.preprocessing,
             size=round(recipe.preprocessing.size * WIDER),
             context=recipe.preprocessing.context * WIDER,
-            common_stain=False,
+            stain=COMMON_STAIN if recipe.stain == "anchors" else OWN_STAIN,
         )
         crops, kept = [], []
         chosen = few_copies(listing.items, np.arange(len(listing.items)), COPIES_CUT)
@@ -151,8 +158,11 @@ def _crop(item: Item, recipe: Recipe, wide: Preprocessing) -> NDArray[np.uint8] 
     box = cells[0].box
     if recipe.scale == "red cells":
         box = _box_of_scale(box, red_cell_radius(image), image.shape)
-    pixels = prepare(image, wide).pixels if recipe.white_balance else image
-    return crop_cell(Prepared(NORMALISERS[recipe.stain](pixels)), box, wide)
+    prepared = prepare(image, wide)
+    if recipe.stain in NORMALISERS or not recipe.white_balance:
+        pixels = prepared.pixels if recipe.white_balance else image
+        prepared = Prepared(NORMALISERS.get(recipe.stain, unchanged)(pixels))
+    return crop_cell(prepared, box, wide)
 
 
 def _box_of_scale(box: Box, radius: float, shape: tuple[int, ...]) -> Box:
