@@ -9,6 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
+COLDEST, HOTTEST = 0.2, 5.0
+"""Between these a temperature is searched."""
+
 Floats = NDArray[np.floating]
 Ints = NDArray[np.integer]
 
@@ -45,7 +48,7 @@ def log_loss(logits: Floats, labels: Ints, weights: Floats) -> float:
 
 
 def fit_temperature(logits: Floats, labels: Ints, weights: Floats) -> float:
-    """The temperature, 0.2 to 5, that makes the log loss smallest.
+    """The temperature, 0.2 to 5, that makes the log loss smallest; see `temperature_note`.
 
     References
     ----------
@@ -54,10 +57,21 @@ def fit_temperature(logits: Floats, labels: Ints, weights: Floats) -> float:
     precise = np.asarray(logits, np.float64)
     found = minimize_scalar(
         lambda log_t: log_loss(precise / np.exp(log_t), labels, weights),
-        bounds=(np.log(0.2), np.log(5)),
+        bounds=(np.log(COLDEST), np.log(HOTTEST)),
         method="bounded",
     )
     return float(np.exp(found.x))
+
+
+def temperature_note(temperature: float) -> dict[str, str]:
+    """For a card's training: nothing, or that the search for the temperature met its bound."""
+    for bound in (COLDEST, HOTTEST):
+        if abs(np.log(temperature / bound)) < 1e-3:
+            return {
+                "temperature_note": f"the search ended at its bound, {bound:g}: confidence is "
+                "not calibrated, look at the validation side"
+            }
+    return {}
 
 
 def confidence_thresholds(

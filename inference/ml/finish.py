@@ -20,6 +20,7 @@ from inference.ml.calibrate import (
     balanced_weights,
     confidence_thresholds,
     fit_temperature,
+    temperature_note,
 )
 from inference.ml.data import Item, Listing, count_by
 from inference.ml.engine import softmax
@@ -111,7 +112,7 @@ def finish(
         ),
         dataset=_dataset_card(listing, without_cell, settings),
         split=_split_card(parts, settings),
-        training=_training_card(settings, history, code_version),
+        training=_training_card(settings, history, code_version) | temperature_note(temperature),
         parity_crops=test.crops[:: max(1, len(test.items) // _PARITY_CROPS)],
     )
 

@@ -11,6 +11,7 @@ from inference.ml.calibrate import (
     confidence_thresholds,
     fit_temperature,
     log_loss,
+    temperature_note,
 )
 from inference.ml.engine import softmax
 from inference.ml.evaluation.intervals import Photographs
@@ -34,6 +35,19 @@ def test_the_temperature_undoes_overconfidence(factor: float) -> None:
     temperature = fit_temperature(logits * factor, labels, np.ones(len(labels)))
 
     assert temperature == pytest.approx(factor, rel=0.05)
+
+
+def test_a_temperature_at_its_bound_is_noted() -> None:
+    logits, labels = drawn(2000)
+    ones = np.ones(len(labels))
+
+    assert temperature_note(fit_temperature(logits, labels, ones)) == {}
+    told = temperature_note(fit_temperature(logits * 50, labels, ones))
+    assert "its bound, 5" in told["temperature_note"]
+    assert (
+        "its bound, 0.2"
+        in temperature_note(fit_temperature(logits / 50, labels, ones))["temperature_note"]
+    )
 
 
 def test_the_temperature_lowers_loss_and_calibration_error() -> None:
