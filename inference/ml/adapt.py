@@ -24,6 +24,7 @@ from inference.ml.bundle import (
     Bundle,
     load_bundle,
 )
+from inference.ml.calibrate import temperature_note
 from inference.ml.data import DataError, Decode, Item, Listing, count_by, cut_crops, list_items
 from inference.ml.engine import Engine, softmax
 from inference.ml.evaluation.figures import evaluate
@@ -32,6 +33,7 @@ from inference.ml.evaluation.paired import compare
 from inference.ml.evaluation.summary import card_figures
 from inference.ml.last_layer import SiteFit, fit_to_site
 from inference.ml.sidecar import (
+    MOST,
     TRAIN,
     VALIDATION,
     Head,
@@ -43,6 +45,14 @@ from inference.ml.sidecar import (
 )
 from inference.ml.split import split_by_group
 from inference.ml.writing import bundle_draft, check_target, write_card
+
+FLATTERING = "tuned and calibrated on, which flatters"
+_OF_UNSEEN = frozenset(
+    {
+        *("calibration_error", "brier", "log_loss", "mean_confidence"),
+        *("not_flagged", "wrong_among_not_flagged"),
+    }
+)
 
 Report = Callable[[int, int], None]
 """Told how many pictures of how many are cut."""
@@ -126,7 +136,7 @@ def adapt(settings: Settings, report: Report = lambda *_: None, *, decode: Decod
     site = read_site(bundle, settings, report, decode=decode)
     home = TrainingFeatures.load(bundle.features_path)
     learned, held_out = divide(site.cells, settings)
-    cells = site.cells.where(learned)
+    home, cells = thinned(home, site.cells.where(learned))
     if len(set(cells.groups.tolist())) < 2:
         raise DataError("Cells of two photographs at least are needed to learn from. Give more.")
     old = Head.load(bundle.head_path)
@@ -155,7 +165,8 @@ def adapt(settings: Settings, report: Report = lambda *_: None, *, decode: Decod
             dataset=_dataset(card.dataset, site),
             split=card.split
             | {"test_groups": sorted({*card.split.get("test_groups", ()), *held_out_groups})},
-            training=card.training
+            training={k: v for k, v in card.training.items() if k != "temperature_note"}
+            | temperature_note(fit.temperature)
             | {
                 "adapted_from": {"version": card.version, "sha256": bundle.sha256},
                 "adaptation": {
@@ -164,6 +175,7 @@ def adapt(settings: Settings, report: Report = lambda *_: None, *, decode: Decod
                     "new_classes": list(site.classes[len(card.classes) :]),
                     "strength": fit.strength,
                     "from_old_layer": fit.from_old,
+                    "converged": fit.converged,
                     "seed": settings.seed,
                     "command": settings.command,
                 },
@@ -219,6 +231,25 @@ def divide(cells: TrainingFeatures, settings: Settings) -> tuple[list[int], list
     held_out = [at for at, side in enumerate(sides) if side == "test"]
     order = drawing_order(cells.where(pool), settings.seed)[: settings.cells]
     return [pool[at] for at in order], held_out
+
+
+def thinned(
+    home: TrainingFeatures, site: TrainingFeatures, *, most: int = MOST
+) -> tuple[TrainingFeatures, TrainingFeatures]:
+    """Home and site with so many rows together at most, as who adapts often adds to the same.
+
+    The validation side stays whole; of the rest every photograph keeps one crop before any
+    keeps two.
+    """
+    both = home.with_more(site)
+    learned = np.flatnonzero(both.sides == TRAIN)
+    kept = kept_rows(
+        both.groups[learned].tolist(),
+        both.shas[learned].tolist(),
+        most=max(most - (len(both) - len(learned)), 1),
+    )
+    rows = np.union1d(np.flatnonzero(both.sides != TRAIN), learned[kept])
+    return home.where(rows[rows < len(home)]), site.where(rows[rows >= len(home)] - len(home))
 
 
 def drawing_order(cells: TrainingFeatures, seed: int) -> list[int]:
@@ -284,25 +315,38 @@ def _metrics(
     fit: SiteFit,
     seed: int,
 ) -> dict[str, Any]:
-    """Before and after: on each of the site's data sets, and at home."""
+    """Before and after: on the site's data sets, and on those of home's validation side.
+
+    The latter chose penalty, prior, temperature and thresholds, so that its figures flatter,
+    and those of calibration and doubt say nothing: they are left out.
+    """
     before = widened(Head.load(bundle.head_path), len(site.classes))
     unseen = site.cells.where(np.array(held_out, np.int64))
-    sets = {
-        name: (unseen.where(unseen.datasets == name), "photographs of the site that were held out")
-        for name in sorted(set(unseen.datasets.tolist()))
-    }
-    sets["home"] = (
-        home.of_side(VALIDATION),
-        "the validation side at home, by which the model was chosen",
-    )
 
-    def told(cells: TrainingFeatures, what: str) -> dict[str, Any]:
+    def told(cells: TrainingFeatures) -> dict[str, Any]:
         rows = cells.features.astype(np.float32)
         old = softmax(before.logits(rows) / np.float32(bundle.card.temperature))
         new = softmax(fit.head.logits(rows) / np.float32(fit.temperature))
-        return {"what": what, **_before_and_after(old, new, cells, fit, site.classes, seed)}
+        return _before_and_after(old, new, cells, fit, site.classes, seed)
 
-    return {name: told(cells, what) for name, (cells, what) in sets.items()}
+    def by_set(cells: TrainingFeatures) -> dict[str, dict[str, Any]]:
+        names = sorted(set(cells.datasets.tolist()))
+        return {name: told(cells.where(cells.datasets == name)) for name in names}
+
+    at_site = {
+        name: {"side": "test", "what": "held out by the site, not learned from", **figures}
+        for name, figures in by_set(unseen).items()
+    }
+    at_home = {
+        # A site's folder may be called like one of home's.
+        f"{name} (home)" if name in at_site else name: {
+            "side": "validation",
+            "what": FLATTERING,
+            **{key: figure for key, figure in figures.items() if key not in _OF_UNSEEN},
+        }
+        for name, figures in by_set(home.of_side(VALIDATION)).items()
+    }
+    return at_site | at_home
 
 
 def _before_and_after(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from inference.ml.adapt import Settings, divide, widened
 from inference.ml.bundle import Bundle
-from inference.ml.last_layer import fit_to_site, fit_with_replay
+from inference.ml.last_layer import choose, fit_with_replay
 from inference.ml.sidecar import VALIDATION, Head, TrainingFeatures
 
 SIZES = (0, 20, 50, 100, 200)
@@ -28,6 +29,9 @@ def learning_curve(
 ) -> list[dict[str, Any]]:
     """How accuracy on a site's unseen photographs, and at home, grows with labelled cells.
 
+    Each model is made as `adapt.adapt` would make it of these cells alone; penalty and prior,
+    too, are chosen by no others. With the features of a whole training this takes minutes.
+
     Parameters
     ----------
     bundle : Bundle
@@ -43,38 +47,40 @@ def learning_curve(
     held_out : float
         Share of the photographs.
     seed : int
-        Of the first draw; by its cells the penalty is chosen, for all sizes.
+        Of the first draw.
 
     Returns
     -------
     list of dict
         For each size ``cells``, and ``site`` and ``home`` (its validation side): mean
-        and standard deviation over the draws of the macro recall.
+        and standard deviation (n - 1; not a number for one draw) over the draws of the
+        macro recall.
     """
     home = TrainingFeatures.load(bundle.features_path)
     old = Head.load(bundle.head_path)
-    choice: dict[str, Any] = {}
     figures: dict[int, list[tuple[float, float]]] = {}
     for draw in range(draws):
         told = Settings(bundle.path, (), bundle.path, held_out=held_out, seed=seed + draw)
         order, rest = divide(cells, told)
         unseen = cells.where(rest)
         for size in [size for size in sizes if size <= len(order)]:
-            if size and not choice:
-                largest = cells.where(order[: max(sizes)])
-                fit = fit_to_site(home, largest, old, classes=classes, seed=seed)
-                choice = {"strength": fit.strength, "prior": old if fit.from_old else None}
             head = widened(old, classes)
             if size:
                 some = cells.where(order[:size])
-                head = fit_with_replay(home, some, classes=classes, **choice)
+                choice = choose(home, some, old, classes=classes, seed=seed + draw)
+                head = fit_with_replay(
+                    home, some, classes=classes, strength=choice.strength, prior=choice.prior
+                ).head
             recalls = [macro_recall(head, one) for one in (unseen, home.of_side(VALIDATION))]
             figures.setdefault(size, []).append((recalls[0], recalls[1]))
     return [
         {
             "cells": size,
             **{
-                name: {"mean": float(np.mean(values)), "spread": float(np.std(values))}
+                name: {
+                    "mean": float(np.mean(values)),
+                    "spread": float(np.std(values, ddof=1)) if len(values) > 1 else math.nan,
+                }
                 for name, values in zip(("site", "home"), zip(*rows, strict=True), strict=True)
             },
         }
