@@ -124,6 +124,23 @@ def test_an_adapted_model_says_from_what_and_with_what(bundle: Bundle) -> None:
     )
 
 
+def test_figures_of_the_validation_side_are_no_evidence(bundle: Bundle) -> None:
+    tuned = {"side": "validation", "what": "tuned and calibrated on, which flatters"}
+    metrics = {name: {**one, **tuned} for name, one in bundle.card.metrics.items()}
+    text = render(bundle, metrics=metrics)
+
+    assert text.count("**tuned and calibrated on, which flatters**") == len(metrics)
+    assert "tuned and calibrated" not in render(bundle)
+
+
+@pytest.mark.parametrize(("stain", "corrected"), [("own", False), ("anchors-1", True)])
+def test_what_is_done_about_the_stain_is_said(bundle: Bundle, stain: str, corrected: bool) -> None:
+    text = render(bundle, preprocessing=replace(bundle.card.preprocessing, stain=stain))
+
+    assert ("and so is the stain" in text) is corrected
+    assert ("is not corrected" in text) is not corrected
+
+
 def test_a_model_that_knows_blasts_is_not_said_not_to(bundle: Bundle) -> None:
     classes = tuple("blast" if name == "basophil" else name for name in bundle.classes)
     text = render(bundle, classes=classes)
