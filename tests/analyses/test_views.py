@@ -19,6 +19,7 @@ from accounts.models import AuditEvent, Site, User
 from accounts.permissions import Role
 from analyses import pipeline, reading
 from analyses.models import Analysis, Cell, Sample, SampleImage
+from analyses.selectors import samples_to_look_at
 from hematovision.files.upload_handlers import BoundedUploadHandler
 from inference.models import ModelVersion
 from inference.services import bundle_register, model_activate
@@ -343,7 +344,10 @@ def test_an_unfamiliar_cell_is_in_no_class(
     first.predictions.update(flags=["unfamiliar"])
     second.predictions.update(flags=["uncertain", "unfamiliar", "border"])
     page = web.get(f"/samples/{sample.pk}/").content.decode()
-    assert "2 cells are unlike anything the model was trained on" in page
+    assert (
+        "2 cells look unlike the cells the model was trained on, and are counted in no class"
+        in page
+    )
     assert "The model is uncertain of" not in page  # asked for review once is enough
     assert page.count("nearest class: Neutrophil") == 2
     assert "Cell 1: Unfamiliar" in page
@@ -351,7 +355,7 @@ def test_an_unfamiliar_cell_is_in_no_class(
     shares = re.findall(r"<strong>(\d)</strong>\s*<span class=.soft.>(\d+) %", page)
     assert shares == [("2", "50"), ("2", "50")]
     cell = page[page.index(f'id="cell-{first.pk}"') :].partition("</li>")[0]
-    assert "Unlike anything the model was trained on, please review" in cell
+    assert "Looks unlike the cells the model was trained on, please review" in cell
     assert "likely" not in cell
     assert '<svg class="bar"' not in cell
 
@@ -381,6 +385,47 @@ def test_a_poor_picture_says_what_to_do(
     Analysis.objects.update(quality_flags=[])
     assert "poor" not in web.get(f"/samples/{sample.pk}/").content.decode()
     assert "poor" not in web.get("/samples/").content.decode()
+
+
+def test_a_picture_that_was_not_measured_is_not_called_poor(
+    web: Client, site: Site, technician: User, model: ModelVersion
+) -> None:
+    """Those of a version before this one, which did not look."""
+    sample = analysed_sample(site, technician, model)
+    Analysis.objects.update(quality_flags=None)
+    assert "poor" not in web.get(f"/samples/{sample.pk}/").content.decode()
+    assert "poor" not in web.get("/samples/").content.decode()
+    assert not samples_to_look_at(Sample.objects.all()).exists()
+
+
+def test_a_flag_that_this_version_does_not_know_breaks_no_page(
+    web: Client, site: Site, technician: User, model: ModelVersion
+) -> None:
+    sample = analysed_sample(site, technician, model)
+    Analysis.objects.update(quality_flags=["out_of_focus"])
+    assert "Check the picture: out of focus." in web.get(f"/samples/{sample.pk}/").content.decode()
+
+
+def test_a_model_that_did_not_look_for_unfamiliar_cells_says_so(
+    web: Client, site: Site, technician: User, model: ModelVersion
+) -> None:
+    sample = analysed_sample(site, technician, model)
+    sentence = "The model of this sample did not check for unfamiliar cells."
+    assert sentence in web.get(f"/samples/{sample.pk}/").content.decode()
+    model.card["unfamiliarity"] = {"threshold": 0.1}
+    model.save()
+    assert sentence not in web.get(f"/samples/{sample.pk}/").content.decode()
+
+
+def test_the_crop_of_a_sample_read_by_a_model_of_schema_1(
+    web: Client, site: Site, technician: User, model: ModelVersion
+) -> None:
+    model.card["preprocessing"] = {"size": 128, "context": 1.5, "background": 235}
+    model.save()
+    analysed_sample(site, technician, model, cells=1)
+    response = web.get(f"/cells/{Cell.objects.get().pk}/crop/")
+    assert response.status_code == 200
+    assert response["Content-Type"] == "image/jpeg"
 
 
 def test_a_failed_image_says_why_and_can_be_retried(
