@@ -21,8 +21,11 @@ from analyses import pipeline, reading
 from analyses.models import Analysis, Cell, Sample, SampleImage
 from analyses.selectors import samples_to_look_at
 from hematovision.files.upload_handlers import BoundedUploadHandler
+from inference.ml.bundle import CARD_NAME, SCHEMA_VERSION
 from inference.models import ModelVersion
+from inference.selectors import bundle_folder
 from inference.services import bundle_register, model_activate
+from tests.bundles import make_bundle
 from tests.factories import (
     ModelVersionFactory,
     PredictionFactory,
@@ -485,6 +488,19 @@ def test_a_heat_map_without_its_model_says_so(
     assert response.status_code == 503
     assert response["Content-Type"].startswith("text/plain")
     assert response.content.decode().strip().endswith(".")
+
+
+def test_a_heat_map_of_a_model_of_another_version_says_so(
+    web: Client, site: Site, technician: User, tmp_path: Path
+) -> None:
+    old = bundle_register(folder=make_bundle(tmp_path / "bundle", "old"), by=None)
+    card = bundle_folder(old) / CARD_NAME
+    card.write_text(card.read_text().replace(f'"schema": {SCHEMA_VERSION}', '"schema": 1'))
+    analysed_sample(site, technician, old, cells=1)
+    response = web.get(f"/cells/{Cell.objects.get().pk}/heat-map/")
+    assert response.status_code == 503
+    assert "cannot run" in response.content.decode()
+    assert "damaged" not in response.content.decode()
 
 
 def test_the_example_is_marked_as_synthetic(web: Client, shipped_model: ModelVersion) -> None:
