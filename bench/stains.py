@@ -45,14 +45,6 @@ def red_cells(image: Image) -> Image:
     return _with_mixing(image, np.diag(gain))
 
 
-def anchors(image: Image) -> Image:
-    """Densities mixed so that red cells and nuclei both have a common colour."""
-    seen = _anchors(image)
-    if seen is None:
-        return image
-    return _mapped(image, np.stack(seen), np.stack([RED_CELL, NUCLEUS]))
-
-
 def macenko(image: Image) -> Image:
     """Two stains by the extreme angles of the densities (Macenko et al., ISBI 2009)."""
     density = _density(image)[::3, ::3].reshape(-1, 3)
@@ -74,11 +66,9 @@ def macenko(image: Image) -> Image:
 
 
 NORMALISERS: dict[str, Callable[[Image], Image]] = {
-    "none": unchanged,
     "reinhard": reinhard,
     "macenko": macenko,
     "red cells": red_cells,
-    "anchors": anchors,
 }
 
 

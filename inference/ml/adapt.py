@@ -148,7 +148,7 @@ def adapt(settings: Settings, report: Report = lambda *_: None, *, decode: Decod
             preprocessing=card.preprocessing,
             temperature=fit.temperature,
             thresholds={
-                name: round(float(value), 4)
+                name: round(float(value), 6)
                 for name, value in zip(site.classes, fit.thresholds, strict=True)
             },
             metrics=metrics,

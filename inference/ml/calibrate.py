@@ -77,11 +77,11 @@ def confidence_thresholds(
     Returns
     -------
     float64 array of shape (C,)
-        In 0.5 to 0.99; 0.99 where no lower threshold holds the error down.
+        In 0.5 to 1; 1 where no lower threshold holds the error down.
     """
     predicted = probabilities.argmax(axis=1)
     confidence = probabilities.max(axis=1)
-    thresholds = np.full(probabilities.shape[1], 0.99)
+    thresholds = np.ones(probabilities.shape[1])
     for index in range(len(thresholds)):
         of_class = np.flatnonzero(predicted == index)
         order = of_class[np.argsort(-confidence[of_class], kind="stable")]
@@ -89,5 +89,5 @@ def confidence_thresholds(
         wrong = np.cumsum(weights[order] * (labels[order] != index))
         held = np.flatnonzero(wrong <= allowed_error * believed)
         if len(held):
-            thresholds[index] = np.clip(confidence[order[held[-1]]], 0.5, 0.99)
+            thresholds[index] = max(confidence[order[held[-1]]], 0.5)
     return thresholds

@@ -87,7 +87,7 @@ def finish(
         settings.out,
         network={
             "backbone": settings.backbone,
-            "width": 1.0,
+            "width": settings.width,
             "features": network.shape[-1],
             "views": settings.views,
         },
@@ -103,7 +103,7 @@ def finish(
         preprocessing=preprocessing,
         temperature=temperature,
         thresholds={
-            name: round(float(value), 4)
+            name: round(float(value), 6)
             for name, value in zip(listing.classes, thresholds, strict=True)
         },
         metrics=_metrics(

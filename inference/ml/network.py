@@ -102,9 +102,7 @@ def build_classifier(
     networks for large-scale image recognition. ICLR 2015. He et al.: Identity mappings in
     deep residual networks. ECCV 2016. Tan, Le: EfficientNetV2. ICML 2021.
     """
-    if backbone not in BACKBONES:
-        raise ValueError(f"There is no backbone {backbone!r}; there are {', '.join(BACKBONES)}.")
-    chosen = BACKBONES[backbone]
+    chosen = _backbone(backbone)
     if width != 1 and not chosen.widths:
         raise ValueError(f"{backbone} has one width only. Leave the width at 1.")
     if weights is not None and not chosen.pretrained:
@@ -127,6 +125,23 @@ def build_classifier(
     dropped = keras.layers.Dropout(dropout, name="dropout")(pooled)
     logits = keras.layers.Dense(classes, name="logits")(dropped)
     return keras.Model(base.input, logits, name="white_cells")
+
+
+def default_weights(backbone: str) -> str | None:
+    """What to start from when nothing is told: ``imagenet``, or nothing where there is none.
+
+    Raises
+    ------
+    ValueError
+        If there is no such backbone.
+    """
+    return "imagenet" if _backbone(backbone).pretrained else None
+
+
+def _backbone(name: str) -> Backbone:
+    if name not in BACKBONES:
+        raise ValueError(f"There is no backbone {name!r}; there are {', '.join(BACKBONES)}.")
+    return BACKBONES[name]
 
 
 def feature_map(model: keras.Model) -> keras.Model:

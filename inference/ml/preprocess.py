@@ -16,7 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.ml.finder import Box, background_colour
-from inference.ml.stain import Mixing, restained, stain_mixing
+from inference.ml.stain import Density, red_cell_density, restained_cell
+
+OWN_STAIN = "own"
+COMMON_STAIN = "anchors-1"
+STAINS = (OWN_STAIN, COMMON_STAIN)
 
 _BLACK = 24  # a missing corner of a rotated picture, with some JPEG noise
 _BLACK_RIM = 5  # pixels over which JPEG smears such a corner
@@ -35,21 +39,22 @@ class Preprocessing:
     background : int
         Grey value to which white balance brings the empty field; also what lies
         outside the picture.
-    common_stain : bool
-        Whether the stain of each field is brought to a common look, see
-        `inference.ml.stain`.
+    stain : str
+        ``anchors-1``: brought to a common look, see `inference.ml.stain`; ``own``: left.
     """
 
     size: int = 128
     context: float = 1.5
     background: int = 235
-    common_stain: bool = True
+    stain: str = COMMON_STAIN
 
     def __post_init__(self) -> None:
         if not (16 <= self.size <= 1024 and 0.5 <= self.context <= 8):
             raise ValueError("Preprocessing: size must be 16 to 1024 and context 0.5 to 8.")
         if not 1 <= self.background <= 255:
             raise ValueError("Preprocessing: background must be 1 to 255.")
+        if self.stain not in STAINS:
+            raise ValueError(f"Preprocessing: this program knows the stains {STAINS}.")
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -71,7 +76,7 @@ class Preprocessing:
             size=int(values["size"]),
             context=float(values["context"]),
             background=int(values["background"]),
-            common_stain=bool(values["common_stain"]),
+            stain=str(values["stain"]),
         )
 
 
@@ -83,13 +88,13 @@ class Prepared:
     ----------
     pixels : uint8 array of shape (H, W, 3)
         White-balanced.
-    mixing : float32 array of shape (3, 3) or None
-        What its stain still needs; see `inference.ml.stain`. It is done to the crops,
-        since a field of many megapixels holds few cells.
+    red_cell : float64 array of shape (3,) or None
+        Density of its red cells, if stains are brought to a common look and there are
+        some. Without red cells a picture keeps its stain.
     """
 
     pixels: NDArray[np.uint8]
-    mixing: Mixing | None = None
+    red_cell: Density | None = None
 
 
 def prepare(image: NDArray[np.uint8], parameters: Preprocessing) -> Prepared:
@@ -107,9 +112,9 @@ def prepare(image: NDArray[np.uint8], parameters: Preprocessing) -> Prepared:
     outside = _black_outside(image)
     if outside is not None:
         balanced[outside] = parameters.background
-    if not parameters.common_stain:
+    if parameters.stain == OWN_STAIN:
         return Prepared(balanced)
-    return Prepared(balanced, stain_mixing(balanced, _field(parameters)))
+    return Prepared(balanced, red_cell_density(balanced, _field(parameters)))
 
 
 def _field(parameters: Preprocessing) -> NDArray[np.float32]:
@@ -174,9 +179,11 @@ def crop_cell(prepared: Prepared, box: Box, parameters: Preprocessing) -> NDArra
     interpolation = cv2.INTER_AREA if side > parameters.size else cv2.INTER_LINEAR
     crop = cv2.resize(square, (parameters.size, parameters.size), interpolation=interpolation)
     scaled = crop.astype(np.uint8, copy=False)
-    if prepared.mixing is None:
+    if prepared.red_cell is None:
         return scaled
-    return restained(scaled, prepared.mixing, _field(parameters))
+    margin = round((1 - 1 / parameters.context) / 2 * parameters.size)
+    inside = slice(max(0, margin), parameters.size - max(0, margin))
+    return restained_cell(scaled, inside, prepared.red_cell, _field(parameters))
 
 
 def to_network(crops: NDArray[np.uint8], parameters: Preprocessing) -> NDArray[np.float32]:

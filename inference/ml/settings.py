@@ -36,6 +36,8 @@ class Settings:
         How strongly training crops vary.
     backbone : str
         A key of `inference.ml.network.BACKBONES`.
+    width : float
+        Channels of MobileNetV2 over those of the paper.
     label_smoothing : float
         Share of the target that goes to all classes alike: 0 to 0.3.
     adapt_norm : bool
@@ -63,6 +65,7 @@ class Settings:
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     augmentation: Augmentation = field(default_factory=Augmentation)
     backbone: str = "mobilenetv2"
+    width: float = 1.0
     label_smoothing: float = 0.05
     adapt_norm: bool = True
     views: int = 4

@@ -69,6 +69,7 @@ def train(settings: Settings, report: Report = lambda _: None, *, decode: Decode
         preprocessing.size,
         weights=settings.weights,
         backbone=settings.backbone,
+        width=settings.width,
         adapt_norm=settings.adapt_norm,
     )
     parts, without_cell = _cut_parts(listing, settings, report, decode)

@@ -20,7 +20,7 @@ from inference.ml.bundle import Bundle
 from inference.ml.data import Item
 from inference.ml.engine import Engine, softmax
 from inference.ml.finder import find_cells
-from inference.ml.preprocess import crop_cell, prepare, to_network
+from inference.ml.preprocess import OWN_STAIN, crop_cell, prepare, to_network
 from inference.ml.settings import Settings
 from inference.ml.sidecar import TrainingFeatures, read_manifest
 from inference.ml.smear import STAINS, make_smear
@@ -153,7 +153,7 @@ def test_every_option_of_the_command_reaches_the_training(
     assert replace(default, command="") == fresh
     assert {name: getattr(changed, name) for name in options} == options
     assert (changed.preprocessing.size, changed.preprocessing.context) == (96, 2.0)
-    assert not changed.preprocessing.common_stain
+    assert changed.preprocessing.stain == OWN_STAIN
     assert changed.augmentation == Augmentation(0.1, 0.2, 0.3)
     assert not changed.adapt_norm
     assert changed.licences == (("set", "CC0"),)

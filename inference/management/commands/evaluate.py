@@ -91,7 +91,8 @@ class Command(BaseCommand):
         except (BundleError, DataError, LeakageError, ValueError) as error:
             raise CommandError(str(error)) from error
         except OSError as error:
-            raise CommandError(f"{error.filename} cannot be used: {error.strerror}.") from error
+            name, reason = error.filename or "A file", error.strerror or error
+            raise CommandError(f"{name} cannot be used: {reason}.") from error
         for one in result["sets"]:
             accuracy, whole = one["accuracy"], one["by_photograph"]
             self.stdout.write(

@@ -38,8 +38,8 @@ class Command(BaseCommand):
         )
         parser.add_argument(
             "--weights",
-            default="imagenet",
-            help="file of starting weights, or 'imagenet' to download them (default)",
+            help="file of starting weights, or 'imagenet' to download them; the default, except "
+            "for a backbone that has none",
         )
         parser.add_argument(
             "--out",
@@ -63,6 +63,7 @@ class Command(BaseCommand):
             help="of a data set, as training names it, or of the 'weights'; for the model card",
         )
         parser.add_argument("--backbone", default="mobilenetv2", help="see inference/ml/network.py")
+        parser.add_argument("--width", type=float, help="channels of MobileNetV2 over the paper's")
         parser.add_argument("--size", type=int, help="side of a crop in pixels")
         parser.add_argument("--context", type=float, help="side of a crop over the cell's box")
         parser.add_argument("--own-stain", action="store_true", help="leave each field's stain")
@@ -80,8 +81,8 @@ class Command(BaseCommand):
 
             from inference.ml.augment import Augmentation
             from inference.ml.data import DataError
-            from inference.ml.network import WeightsError
-            from inference.ml.preprocess import Preprocessing
+            from inference.ml.network import WeightsError, default_weights
+            from inference.ml.preprocess import COMMON_STAIN, OWN_STAIN, Preprocessing
             from inference.ml.settings import Settings
             from inference.ml.train import train
             from inference.ml.writing import ExportError
@@ -96,7 +97,7 @@ class Command(BaseCommand):
                 data=tuple(options["data"]),
                 groups=tuple(options["groups"]),
                 out=options["out"] or django_settings.MODEL_BUNDLE,
-                weights=options["weights"],
+                weights=options["weights"] or default_weights(options["backbone"]),
                 epochs=options["epochs"],
                 crops_per_epoch=options["crops_per_epoch"],
                 batch=options["batch"],
@@ -107,11 +108,12 @@ class Command(BaseCommand):
                 seed=options["seed"],
                 backbone=options["backbone"],
                 preprocessing=Preprocessing(
-                    common_stain=not options["own_stain"], **_given(options, "size", "context")
+                    stain=OWN_STAIN if options["own_stain"] else COMMON_STAIN,
+                    **_given(options, "size", "context"),
                 ),
                 augmentation=Augmentation(**_given(options, "colour", "stain", "focus")),
                 adapt_norm=not options["frozen_norm"],
-                **_given(options, "label_smoothing", "views"),
+                **_given(options, "width", "label_smoothing", "views"),
                 licences=tuple(options["licence"]),
                 command=shlex.join(["manage.py", *sys.argv[1:]]),
             )
