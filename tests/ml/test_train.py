@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -156,6 +157,20 @@ def test_every_option_of_the_command_reaches_the_training(
     assert changed.augmentation == Augmentation(0.1, 0.2, 0.3)
     assert not changed.adapt_norm
     assert changed.licences == (("set", "CC0"),)
+
+
+def test_the_command_says_how_to_put_the_model_in_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from inference.ml import train as training
+
+    made = SimpleNamespace(version="model-a", card=SimpleNamespace(metrics={}))
+    monkeypatch.setattr(training, "train", lambda *_, **__: made)
+    out = tmp_path / "my model"
+    call_command("train", data=[tmp_path], out=out)
+    assert capsys.readouterr().out == (
+        f"Wrote model-a to {out}. To put it in use: manage.py activate_model '{out}'\n"
+    )
 
 
 @pytest.mark.parametrize(
