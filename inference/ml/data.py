@@ -85,18 +85,20 @@ def list_items(folders: Sequence[Path], group_tables: Sequence[Path] = ()) -> Li
     group_tables : sequence of Path
         CSV files whose first column is a file, written from any folder above it, and
         whose second is its source photograph. Pictures of a data set that no table
-        names are groups of their own (identical files together).
+        names are groups of their own (identical files together). A name stands for one
+        photograph in all that a table names, and for another in another table, as
+        laboratories may number alike: one table for each laboratory.
 
     Raises
     ------
     DataError
         If a folder has no pictures or a class is called like a flag, a table is
-        unreadable or names only a part of a data set (the rest would leak), one file is
-        in two classes, or fewer than two classes are there.
+        unreadable or names only a part of a data set (the rest would leak), or one file
+        is in two classes.
     """
     tables = [_read_groups(path) for path in group_tables]
     items: list[Item] = []
-    named: list[str | None] = []
+    named: list[tuple[int, str] | None] = []
     unknown: list[str] = []
     for folder in folders:
         dataset = "/".join(folder.resolve().parts[-2:])
@@ -115,17 +117,23 @@ def list_items(folders: Sequence[Path], group_tables: Sequence[Path] = ()) -> Li
         with ThreadPoolExecutor() as pool:
             hashes = list(pool.map(_sha256, files))
         items += [
-            Item(path, dataset, path.parent.name.lower(), f"{dataset}:{name or sha[:12]}", sha)
-            for path, name, sha in zip(files, photographs, hashes, strict=True)
+            Item(
+                path,
+                dataset,
+                path.parent.name.lower(),
+                f"{dataset}:{photograph[1] if photograph else sha[:12]}",
+                sha,
+            )
+            for path, photograph, sha in zip(files, photographs, hashes, strict=True)
         ]
-    if len({item.label for item in items}) < 2:
-        raise DataError("There must be folders of at least two classes.")
     return Listing(_with_groups_merged(items, named), tuple(unknown))
 
 
-def _with_groups_merged(items: list[Item], photographs: Sequence[str | None]) -> list[Item]:
+def _with_groups_merged(
+    items: list[Item], photographs: Sequence[tuple[int, str] | None]
+) -> list[Item]:
     """Put into one group what shares its bytes or its photograph, in whatever folder it lies."""
-    first: dict[str, Item] = {}
+    first: dict[str | tuple[int, str], Item] = {}
     pairs = []
     for item, photograph in zip(items, photographs, strict=True):
         same = first.setdefault(item.sha256, item)
@@ -133,7 +141,7 @@ def _with_groups_merged(items: list[Item], photographs: Sequence[str | None]) ->
             raise DataError(
                 f"{same.path} and {item.path} are the same file in two classes. Remove one."
             )
-        keys = [item.sha256] if photograph is None else [item.sha256, f"photograph {photograph}"]
+        keys: list[str | tuple[int, str]] = [item.sha256, *([photograph] if photograph else [])]
         pairs += [(first.setdefault(key, item).group, item.group) for key in keys]
     return regrouped(items, pairs)
 
@@ -257,15 +265,17 @@ def _read_groups(path: Path) -> dict[tuple[str, ...], str]:
         ) from error
 
 
-def _photograph(path: Path, tables: Sequence[dict[tuple[str, ...], str]]) -> str | None:
-    """The photograph of a file: the entry that agrees with most of its path counts."""
+def _photograph(path: Path, tables: Sequence[dict[tuple[str, ...], str]]) -> tuple[int, str] | None:
+    """Table and photograph of a file: the entry that agrees with most of its path counts."""
     parts = path.resolve().parts
     for length in range(len(parts), 0, -1):
-        names = {table[parts[-length:]] for table in tables if parts[-length:] in table}
+        tail = parts[-length:]
+        entries = [(at, table[tail]) for at, table in enumerate(tables) if tail in table]
+        names = sorted({name for _, name in entries})
         if len(names) > 1:
-            raise DataError(f"The group tables name two photographs for {path}: {sorted(names)}.")
-        if names:
-            return names.pop()
+            raise DataError(f"The group tables name two photographs for {path}: {names}.")
+        if entries:
+            return entries[0]
     return None
 
 

@@ -15,12 +15,18 @@ from numpy.typing import NDArray
 from inference.ml.engine import Engine
 
 GRID = 8
+MAP_VIEWS = 1
+"""Of a map: it takes 65 runs, and eight views of each would take seconds."""
+
 _PATCH_CELLS = 3.0  # side of a patch in cells of the grid: neighbours overlap
 _FLAT = 1e-6
 
 
 def heat_map(engine: Engine, crop: NDArray[np.uint8], class_index: int) -> NDArray[np.float32]:
     """How much each place of a crop speaks for a class.
+
+    The map is that of the crop as it lies, one view, while the model's answer averages
+    over its card's ``views``: it shows where the network looks, not each view's share.
 
     Parameters
     ----------
@@ -44,10 +50,9 @@ def heat_map(engine: Engine, crop: NDArray[np.uint8], class_index: int) -> NDArr
     classes = len(engine.bundle.classes)
     if not 0 <= class_index < classes:
         raise ValueError(f"There is no class {class_index}; the model has {classes}.")
-    # One view: this runs 65 crops, and eight views of each would take seconds. Covering is
-    # compared within the view, so nothing is lost but some smoothness.
+    # Covering is compared within the view, so nothing is lost but some smoothness.
     covered = covered_crops(crop, engine.bundle.card.preprocessing.background)
-    logits, _ = engine.run(covered, views=1)
+    logits, _ = engine.run(covered, views=MAP_VIEWS)
     margins = class_margin(logits, class_index)
     drops = (margins[0] - margins[1:]).reshape(GRID, GRID)
     return spread(drops, crop.shape[0])

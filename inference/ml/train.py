@@ -63,6 +63,8 @@ def train(settings: Settings, report: Report = lambda _: None, *, decode: Decode
     keras.utils.set_random_seed(settings.seed)
     preprocessing = settings.preprocessing
     listing = list_items(settings.data, settings.groups)
+    if len(listing.classes) < 2:
+        raise DataError("There must be folders of at least two classes.")
     # The network first: wrong weights should not be found out after minutes of cutting.
     model = build_classifier(
         len(listing.classes),

@@ -58,7 +58,7 @@ def result(*labels: str, quality: Quality = GOOD) -> PictureResult:
         CellPrediction(Box(10 * n, 5, 8, 8), label, 0.9, {label: 0.9, "other": 0.1}, 0.0, ())
         for n, label in enumerate(labels)
     ]
-    return PictureResult(cells, find_ms=4.0, engine_ms=3.0, quality=quality)
+    return PictureResult(cells, find_ms=4.0, engine_ms=3.0, quality=quality, quality_ms=1.0)
 
 
 def claim_one() -> Analysis:

@@ -55,6 +55,7 @@ def test_every_picture_of_a_folder_has_a_line_in_order(folder: Path, bundle: Bun
         assert len(line["cells"]) == expected
         assert line["find_ms"] > 0
         assert line["engine_ms"] >= 0
+        assert line["quality_ms"] > 0
         if expected:
             main = line["cells"][0]
             assert set(main["box"]) == {"x", "y", "width", "height"}

@@ -86,8 +86,6 @@ def test_what_cannot_be_used_is_refused(class_folders: MakeFolders, tmp_path: Pa
         list_items([tmp_path / "nowhere"])
     with pytest.raises(DataError, match="no sub-folders"):
         list_items([tmp_path])
-    with pytest.raises(DataError, match="two classes"):
-        list_items([class_folders("one", {"a": 0}, pictures=1)])
     broken = tmp_path / "broken.csv"
     broken.write_text("file\nonly one column\n")
     with pytest.raises(DataError, match="two columns"):
@@ -147,6 +145,28 @@ def test_what_shares_bytes_or_a_photograph_is_one_group(
     assert groups["TRAIN/a/0.png"] == groups["TEST/a/20.png"]
     assert groups["TRAIN/b/5.png"] == groups["elsewhere/b/copy.png"]
     assert len(set(groups.values())) == len(items) - 2
+
+
+def test_laboratories_that_number_alike_have_tables_of_their_own(
+    class_folders: MakeFolders, tmp_path: Path
+) -> None:
+    folders = [class_folders(name, {"a": seed}, pictures=2) for name, seed in (("x", 0), ("y", 9))]
+    tables = [
+        write_table(
+            tmp_path / f"{folder.name}.csv",
+            {
+                f"{folder.name}/a/{path.name}": str(number)
+                for number, path in enumerate(sorted(folder.glob("a/*")))
+            },
+        )
+        for folder in folders
+    ]
+
+    assert len({item.group for item in list_items(folders, tables).items}) == 4
+
+
+def test_one_class_alone_can_be_listed(class_folders: MakeFolders) -> None:
+    assert list_items([class_folders("one", {"a": 0}, pictures=1)]).classes == ("a",)
 
 
 def test_one_file_in_two_classes_is_refused(class_folders: MakeFolders) -> None:

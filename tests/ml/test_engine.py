@@ -102,6 +102,16 @@ def test_answers_do_not_depend_on_company_or_repetition(
     assert engine.probabilities(crops[:0]).shape == (0, len(engine.bundle.classes))
 
 
+def test_a_twin_has_a_network_of_its_own_and_shares_the_rest(
+    engine: Engine, smear: SyntheticSmear
+) -> None:
+    twin = engine.twin()
+
+    assert twin._network is not engine._network
+    assert twin._neighbours is engine._neighbours
+    assert twin.classify(smear.image).cells == engine.classify(smear.image).cells
+
+
 def test_threads_share_an_engine(engine: Engine) -> None:
     images = [make_smear(seed, white_cells=2, width=320, height=240).image for seed in range(6)]
     alone = [engine.classify(image).cells for image in images]

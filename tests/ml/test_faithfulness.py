@@ -31,7 +31,7 @@ class DarkCorner:
 
     def __init__(self) -> None:
         parameters = Preprocessing(size=SIZE, background=BACKGROUND)
-        card = SimpleNamespace(preprocessing=parameters)
+        card = SimpleNamespace(preprocessing=parameters, network={"views": 4})
         self.bundle = SimpleNamespace(card=card, classes=("a", "b"))
 
     def probabilities(self, crops: np.ndarray) -> np.ndarray:
@@ -90,6 +90,7 @@ def test_the_map_of_the_model_beats_random_and_middle(dark: Engine) -> None:
     figures = told()
     assert figures["cells"] == 10
     assert figures["photographs"] == 5
+    assert figures["views"] == {"map": 1, "answers": 4}
     assert figures["box_share"] == 64 / SIZE**2
     ours, random, middle = (figures["maps"][name] for name in ("heat map", "random", "middle"))
     for other in (random, middle):

@@ -100,4 +100,10 @@ class Command(BaseCommand):
                 f"{accuracy['interval']} of {one['images']} pictures; "
                 f"{whole['right']} of {whole['photographs']} photographs."
             )
+        for label, row in result["unknown_classes"].items():
+            share = row["flagged"]["any"]
+            self.stdout.write(
+                f"{label} (unknown to the model): {share['value']:.3f} {share['interval']} of "
+                f"{share['images']} pictures flagged."
+            )
         self.stdout.write(f"Wrote {options['out'] / 'report.html'} and report.json.")

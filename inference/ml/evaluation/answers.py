@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.ml.bundle import Bundle
-from inference.ml.data import DataError, Decode, Item, main_cell_box
+from inference.ml.data import DataError, Decode, Item
 from inference.ml.engine import UNCERTAIN, UNFAMILIAR, CellPrediction, Engine
 from inference.ml.evaluation.copies import Lookalikes, turned
-from inference.ml.finder import Box
+from inference.ml.finder import Box, find_cells
 from inference.ml.preprocess import crop_cell, prepare
 from inference.ml.sidecar import TrainingFeatures
 
@@ -42,6 +42,8 @@ class Answers:
     copies : list
         For each the photograph of training whose copy it seems to be, and the distance of
         their features; or None.
+    copies_unknown : tuple of str
+        Classes of training whose copies cannot be told, see `Lookalikes.blind`.
     """
 
     items: list[Item]
@@ -51,6 +53,7 @@ class Answers:
     flags: dict[str, NDArray[np.bool_]]
     boxes: list[Box]
     copies: list[tuple[str, float] | None]
+    copies_unknown: tuple[str, ...]
 
     def where(self, chosen: Sequence[int] | NDArray[np.integer]) -> Answers:
         """The answers at some positions."""
@@ -63,6 +66,7 @@ class Answers:
             flags={name: flag[rows] for name, flag in self.flags.items()},
             boxes=[self.boxes[at] for at in rows],
             copies=[self.copies[at] for at in rows],
+            copies_unknown=self.copies_unknown,
         )
 
     @property
@@ -109,9 +113,10 @@ def answer(
 
     def one(item: Item) -> tuple[Box, CellPrediction, tuple[str, float] | None] | None:
         image = picture(item, decode)
-        box = main_cell_box(image, item.label)
-        if box is None:
+        found = find_cells(image)  # as serving does, which has no label that would help
+        if not found:
             return None
+        box = found[0].box
         crop = crop_cell(prepare(image, parameters), box, parameters)
         features = engine.features(turned(crop, averaged=bundle.card.network["views"]))
         distance, place = lookalikes.nearest(features)
@@ -122,17 +127,17 @@ def answer(
             (lookalikes.photograph(place), distance) if copied else None,
         )
 
-    found, without_cell = [], []
+    answered, without_cell = [], []
     with ThreadPoolExecutor(workers) as pool:
         for item, told in zip(items, pool.map(one, items), strict=True):
             if told is None:
                 without_cell.append(item)
             else:
-                found.append((item, *told))
+                answered.append((item, *told))
             advance()
-    if not found:
+    if not answered:
         raise DataError(f"No cell was found in any of the {len(items)} pictures.")
-    kept, boxes, told_of, copies = zip(*found, strict=True)
+    kept, boxes, told_of, copies = zip(*answered, strict=True)
     rows = [[*told.probabilities.values()] for told in told_of]
     return Answers(
         items=list(kept),
@@ -142,6 +147,7 @@ def answer(
         flags={name: np.array([name in told.flags for told in told_of]) for name in DOUBTS},
         boxes=list(boxes),
         copies=list(copies),
+        copies_unknown=tuple(bundle.classes[index] for index in lookalikes.blind),
     )
 
 

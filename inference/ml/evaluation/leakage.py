@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 
 from inference.ml.data import Item, regrouped
 from inference.ml.sidecar import ManifestRow
@@ -47,7 +48,9 @@ def held_back(items: Sequence[Item], manifest: Sequence[ManifestRow]) -> list[It
 def trained_on(items: Sequence[Item], manifest: Sequence[ManifestRow]) -> list[Item]:
     """Items whose file, or a picture of whose photograph, was used to train or to choose.
 
-    Photographs have the same name in every folder, as in the tables of them.
+    A photograph is the same if its name and that of its data set are, or if one of its files
+    is (see `with_photographs`). Its name alone says nothing: every laboratory may number
+    its photographs from 1; those are for `named_alike`.
 
     Parameters
     ----------
@@ -58,11 +61,27 @@ def trained_on(items: Sequence[Item], manifest: Sequence[ManifestRow]) -> list[I
     """
     used = [row for row in manifest if row.side != HELD_BACK]
     files = {row.sha256 for row in used}
-    photographs = {_photograph(row.group) for row in used}
+    name_of = _namer(items, manifest)
+    photographs = {(row.dataset, name_of(row.group)) for row in used}
     tainted = {item.group for item in items if item.sha256 in files}
     return [
-        item for item in items if item.group in tainted or _photograph(item.group) in photographs
+        item
+        for item in items
+        if item.group in tainted or (item.dataset, name_of(item.group)) in photographs
     ]
+
+
+def named_alike(items: Sequence[Item], manifest: Sequence[ManifestRow]) -> list[Item]:
+    """Items whose photograph only has the name of one that was used to train or to choose.
+
+    It may be another laboratory's, or the same photograph in a folder of another name
+    with files that were written anew: a person has to tell.
+    """
+    name_of = _namer(items, manifest)
+    names = {name_of(row.group) for row in manifest if row.side != HELD_BACK}
+    files = {row.sha256 for row in manifest}
+    known = {item.group for item in items if item.sha256 in files}
+    return [item for item in items if name_of(item.group) in names and item.group not in known]
 
 
 def check_unseen(items: Sequence[Item], manifest: Sequence[ManifestRow], *, version: str) -> None:
@@ -87,6 +106,15 @@ def check_unseen(items: Sequence[Item], manifest: Sequence[ManifestRow], *, vers
     )
 
 
-def _photograph(group: str) -> str:
-    """A group's name without its data set."""
-    return group.split(":", 1)[-1]
+def _namer(items: Sequence[Item], manifest: Sequence[ManifestRow]) -> Callable[[str], str]:
+    """From a group to its photograph's name, without the data set, which may hold a colon."""
+    datasets = {*(item.dataset for item in items), *(row.dataset for row in manifest)}
+    longest_first = sorted(datasets, key=len, reverse=True)
+
+    def name_of(group: str) -> str:
+        for dataset in longest_first:
+            if group.startswith(f"{dataset}:"):
+                return group.removeprefix(f"{dataset}:")
+        return group
+
+    return cache(name_of)

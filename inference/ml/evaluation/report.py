@@ -21,7 +21,7 @@ _HOW = {
     "wilson": "Wilson's interval over photographs: few of them, or few errors",
     "combined": "combined from the intervals of the classes",
     "bootstrap": "bootstrap over photographs",
-    "basic bootstrap": "basic bootstrap over photographs",
+    "wider bootstrap": "the wider of plain and basic bootstrap over photographs",
     "agresti-min": "Agresti and Min's interval for paired shares",
     "none": "too little to give an interval",
 }

@@ -18,6 +18,7 @@ from inference.ml.evaluation.answers import Answers, answer, cut
 from inference.ml.evaluation.leakage import (
     check_unseen,
     held_back,
+    named_alike,
     trained_on,
     with_photographs,
 )
@@ -109,20 +110,21 @@ def run(settings: Settings, report: Report = lambda *_: None, *, decode: Decode)
         "command": settings.command,
         "seed": settings.seed,
         "model": _model(bundle),
-        "data": _data(listing, items, dropped, settings),
-        "sets": _sets(known, listing, bundle, settings.seed),
+        "data": _data(listing, items, dropped, settings)
+        | {"named_like_training": len(named_alike(items, read_manifest(bundle.manifest_path)))},
+        "sets": _sets(known, listing, bundle, settings.seed) if known else [],
         "unknown_classes": unknown_classes(unknown, seed=settings.seed) if unknown else {},
-        "explanation": _explanation(bundle, known, settings, decode),
+        "explanation": _explanation(bundle, known, settings, decode) if known else None,
         "near_copies": near_copies(answers),
         "against": None,
     }
-    if against is not None:
+    if against is not None and known:
         theirs = _answers(against, items, report, settings, decode, against.version)
         result["against"] = {
             **_model(against),
             "sets": _compared(known, theirs, seed=settings.seed),
         }
-    pictures = cut(bundle, *_of_mistakes(known, result), decode=decode)
+    pictures = cut(bundle, *_of_mistakes(known or answers, result), decode=decode)
     (settings.out / "report.json").write_text(
         json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
     )
@@ -137,7 +139,10 @@ def _fit_to_evaluate(
     manifest = read_manifest(bundle.manifest_path)
     items = with_photographs(listing.items, manifest)
     if settings.held_back:
-        items = held_back(items, manifest)
+        # First without the siblings of what was trained on: a table may know of photographs
+        # that training did not.
+        seen = set(trained_on(items, manifest))
+        items = held_back([item for item in items if item not in seen], manifest)
     check_unseen(items, manifest, version=bundle.version)
     if against is None:
         return items, 0
@@ -175,14 +180,11 @@ def _answers(
     return answer(bundle, items, decode=decode, workers=settings.workers, advance=advance)
 
 
-def _by_knowledge(answers: Answers) -> tuple[Answers, Answers | None]:
+def _by_knowledge(answers: Answers) -> tuple[Answers | None, Answers | None]:
     """The answers to cells of classes that the model knows, and those to others."""
     knows = [item.label in answers.classes for item in answers.items]
     if not any(knows):
-        raise DataError(
-            "None of the pictures is of a class that the model knows "
-            f"({', '.join(answers.classes)}). Name the folders as it does."
-        )
+        return None, answers
     missed = [item for item in answers.without_cell if item.label in answers.classes]
     known = replace(answers.where(np.flatnonzero(knows)), without_cell=missed)
     return known, None if all(knows) else answers.where(np.flatnonzero(np.logical_not(knows)))
@@ -190,23 +192,28 @@ def _by_knowledge(answers: Answers) -> tuple[Answers, Answers | None]:
 
 def _sets(known: Answers, listing: Listing, bundle: Bundle, seed: int) -> list[dict[str, Any]]:
     """Each data set by itself, then all together if there are several."""
-    manifest = read_manifest(bundle.manifest_path)
-    trained, files = {row.dataset for row in manifest}, {row.sha256 for row in manifest}
+    set_of = {row.sha256: row.dataset for row in read_manifest(bundle.manifest_path)}
     unknown_to_training = set(bundle.card.dataset.get("groups_unknown", ()))
     told: list[dict[str, Any]] = []
     for dataset in sorted({item.dataset for item in known.items}):
         at = [index for index, item in enumerate(known.items) if item.dataset == dataset]
+        without_cell = [item for item in known.without_cell if item.dataset == dataset]
+        files = {item.sha256 for item in (*(known.items[index] for index in at), *without_cell)}
+        # By the files that training knew, under whatever name: folders of two laboratories may
+        # be called alike.
+        homes = {set_of[sha] for sha in files if sha in set_of}
+        split_by_photograph = not homes & unknown_to_training
         # Training's knowledge counts where it knows every file: see `with_photographs`.
         photographs_known = dataset not in listing.groups_unknown or (
-            dataset not in unknown_to_training
-            and all(known.items[index].sha256 in files for index in at)
+            split_by_photograph and files <= set(set_of)
         )
-        without_cell = [item for item in known.without_cell if item.dataset == dataset]
         told.append(
             {
                 "name": dataset,
                 "what": standing(
-                    in_training=dataset in trained, photographs_known=photographs_known
+                    in_training=bool(homes),
+                    photographs_known=photographs_known and split_by_photograph,
+                    same_name=dataset in set(set_of.values()),
                 ),
                 "photographs_known": photographs_known,
                 **study(known.where(at), seed=seed, without_cell=without_cell),

@@ -177,8 +177,10 @@ def _reliability(probabilities: Floats, labels: Ints, photographs: Photographs) 
     """Expected calibration error, and how often answers of a confidence are right.
 
     Resampling adds noise, and noise looks like bad calibration: the bootstrap's errors lie
-    over the measured one as that lies over the true one. So its interval is mirrored at
-    the measured value (the basic bootstrap), and made to hold it.
+    over the measured one as that lies over the true one. Mirrored at the measured value
+    (the basic bootstrap) the interval reaches down to where the true error may be, but
+    falls short above. So its lower end is the mirrored one, and its upper end the larger
+    of both: it may be too wide, but does not flatter.
     """
     confidence = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == labels
@@ -198,9 +200,9 @@ def _reliability(probabilities: Floats, labels: Ints, photographs: Photographs) 
         value = figure["value"]
         figure["interval"] = [
             rounded(max(0.0, 2 * value - high)),
-            rounded(max(value, 2 * value - low)),
+            rounded(max(high, 2 * value - low)),
         ]
-        figure["by"] = "basic bootstrap"
+        figure["by"] = "wider bootstrap"
     rows = []
     for index in np.unique(bin_of).tolist():
         counts = sums[:, 0, index]

@@ -21,20 +21,30 @@ _COPIES_TOLD = 100
 SAME_LABORATORY = "same-laboratory figure, patients unknown"
 
 
-def standing(*, in_training: bool, photographs_known: bool) -> str:
-    """What figures of a data set may be called."""
+def standing(*, in_training: bool, photographs_known: bool, same_name: bool = False) -> str:
+    """What figures of a data set may be called.
+
+    Parameters
+    ----------
+    in_training : bool
+        Whether training knew any of its files.
+    photographs_known : bool
+        To training, if it was in it.
+    same_name : bool
+        Whether training had a data set of this name.
+    """
     if in_training:
         return (
             "photographs never seen in training, of a data set that was"
             if photographs_known
             else SAME_LABORATORY
         )
-    return (
-        "a data set that training did not see"
-        if photographs_known
-        else "a data set that training did not see; patients unknown, every file counted as "
-        "a photograph of its own"
-    )
+    told = "a data set that training did not see"
+    if same_name:
+        told += ", though it had one of this name, with other files"
+    if photographs_known:
+        return told
+    return f"{told}; patients unknown, every file counted as a photograph of its own"
 
 
 def study(
@@ -98,6 +108,7 @@ def near_copies(answers: Answers) -> dict[str, Any]:
         "photographs": len(
             {i.group for i, c in zip(answers.items, answers.copies, strict=True) if c is not None}
         ),
+        "cannot_tell": list(answers.copies_unknown),
         "nearest_first": sorted(found, key=lambda row: row["distance"])[:_COPIES_TOLD],
     }
 

@@ -47,6 +47,8 @@ def test_no_validation_crop_of_the_class_says_nothing() -> None:
     """Without knowing how alike different photographs are, nothing is called a copy."""
     training = features_of([0])
     lookalikes = Lookalikes(training.of_side(TRAIN), 1)
+    assert lookalikes.blind == [0]
+    assert Lookalikes(features_of([0, 1]), 3).blind == [2]
 
     assert not lookalikes.is_copy(*lookalikes.nearest(training.features[:1]))
 
@@ -57,3 +59,12 @@ def test_only_views_that_the_network_does_not_average_are_looked_at() -> None:
     assert len({one.tobytes() for one in turned(crop, averaged=1)}) == 8
     assert turned(crop, averaged=8).shape == (1, 4, 4, 3)
     assert (turned(crop, averaged=4)[0] == crop).all()
+
+
+def test_one_unknown_twin_does_not_end_the_search() -> None:
+    training = features_of([0])
+    training.features[1] = training.features[0]  # of the validation and of the training side
+    lookalikes = Lookalikes(training, 1)
+
+    assert lookalikes.blind == []
+    assert lookalikes.is_copy(*lookalikes.nearest(training.features[4:5]))

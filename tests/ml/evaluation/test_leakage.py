@@ -9,6 +9,7 @@ from inference.ml.evaluation.leakage import (
     LeakageError,
     check_unseen,
     held_back,
+    named_alike,
     trained_on,
     with_photographs,
 )
@@ -17,8 +18,10 @@ from inference.ml.sidecar import ManifestRow
 pytestmark = pytest.mark.unit
 
 
-def item(name: str, *, sha: str, group: str, label: str = "monocyte") -> Item:
-    return Item(Path("somewhere") / label / name, "new/set", label, group, sha)
+def item(
+    name: str, *, sha: str, group: str, label: str = "monocyte", dataset: str = "new/set"
+) -> Item:
+    return Item(Path("somewhere") / label / name, dataset, label, group, sha)
 
 
 MANIFEST = [
@@ -48,7 +51,7 @@ def test_a_file_that_was_trained_on_is_refused_under_another_name() -> None:
 def test_another_picture_of_a_photograph_of_training_or_validation_is_refused(
     photograph: str,
 ) -> None:
-    items = [item("copy.jpg", sha="f" * 64, group=f"new/set:{photograph}")]
+    items = [item("copy.jpg", sha="f" * 64, group=f"old/set:{photograph}", dataset="old/set")]
 
     assert trained_on(items, MANIFEST) == items
     with pytest.raises(LeakageError, match="0 of these very files and on photographs"):
@@ -93,3 +96,24 @@ def test_copies_stay_one_photograph_without_a_table() -> None:
     groups = [one.group for one in with_photographs(items, MANIFEST)]
 
     assert groups[0] == groups[1] != groups[2]
+
+
+def test_another_laboratory_may_number_its_photographs_alike() -> None:
+    """The name alone refuses nothing, but is told."""
+    items = [
+        item("mine.jpg", sha="f" * 64, group="new/set:photo1"),
+        item("other.jpg", sha="9" * 64, group="new/set:photo9"),
+    ]
+
+    check_unseen(items, MANIFEST, version="model-1")
+    assert named_alike(items, MANIFEST) == items[:1]
+
+
+def test_names_with_colons_stay_whole() -> None:
+    manifest = [ManifestRow("train", "a:b/set", "monocyte", "a:b/set:slide:1", "a" * 64)]
+    same = item("x.jpg", sha="f" * 64, group="a:b/set:slide:1", dataset="a:b/set")
+    another = item("y.jpg", sha="9" * 64, group="new/set:other:1")
+    alike = item("z.jpg", sha="8" * 64, group="new/set:slide:1")
+
+    assert trained_on([same, another, alike], manifest) == [same]
+    assert named_alike([another, alike], manifest) == [alike]

@@ -132,14 +132,51 @@ def test_classes_that_the_model_does_not_know_are_told_apart(
     assert "does not know" in (tmp_path / "report" / "report.html").read_text()
 
 
-def test_a_set_without_a_known_class_is_refused(
+def test_of_unknown_classes_alone_it_is_told_how_many_are_flagged(
     tmp_path: Path, class_folders: ClassFolders
 ) -> None:
-    data = class_folders("smears", {"blast": 0, "plasma": 20}, pictures=2)
+    data = class_folders("smears", {"blast": 0}, pictures=2)
     bundle = bundle_with(tmp_path / "model-1", rows_of(data, trained=0))
+    told = evaluate(bundle, data, out=tmp_path / "report")
 
-    with pytest.raises(CommandError, match="None of the pictures is of a class"):
-        evaluate(bundle, data, out=tmp_path / "report")
+    assert told["sets"] == []
+    assert told["unknown_classes"]["blast"]["flagged"]["any"]["images"] == 2
+    assert "The model knows none of the classes" in (tmp_path / "report/report.html").read_text()
+
+
+def test_files_and_not_names_say_what_training_saw(
+    tmp_path: Path, class_folders: ClassFolders
+) -> None:
+    data = class_folders("smears", {"lymphocyte": 0, "neutrophil": 50}, pictures=3)
+    rows = rows_of(data, trained=1)
+    renamed = [
+        row._replace(dataset="data/home", group=f"data/home:{row.sha256[:9]}") for row in rows
+    ]
+    told = evaluate(
+        bundle_with(tmp_path / "model-1", renamed), data, "--held-back", out=tmp_path / "one"
+    )
+    assert told["sets"][0]["what"] == "same-laboratory figure, patients unknown"
+
+    others = [row._replace(sha256=row.sha256[::-1], group=f"{row.group}-x") for row in rows]
+    told = evaluate(bundle_with(tmp_path / "model-2", others), data, out=tmp_path / "two")
+    assert told["sets"][0]["what"].startswith("a data set that training did not see, though it had")
+
+
+def test_siblings_that_training_did_not_know_of_are_left_out(
+    tmp_path: Path, class_folders: ClassFolders
+) -> None:
+    """A table joins a held-back picture to one that was trained on."""
+    data = class_folders("smears", {"lymphocyte": 0, "neutrophil": 50}, pictures=3)
+    table = tmp_path / "groups.csv"
+    names = [f"{path.parent.name}/{path.name}" for path in sorted(data.glob("*/*"))]
+    joined = {"lymphocyte/0.png": "one", "lymphocyte/1.png": "one"}
+    lines = ["file,photograph", *(f"{name},{joined.get(name, name)}" for name in names)]
+    table.write_text("\n".join(lines) + "\n")
+    bundle = bundle_with(tmp_path / "model-1", rows_of(data, trained=1))
+    told = evaluate(bundle, data, "--held-back", "--groups", table, out=tmp_path / "report")
+
+    assert told["sets"][0]["images"] == 3
+    assert told["sets"][0]["what"] == "same-laboratory figure, patients unknown"
 
 
 def test_several_sets_are_told_by_themselves_and_together(

@@ -10,6 +10,7 @@ from sklearn import metrics
 
 from inference.ml.evaluation.intervals import Photographs, wilson
 from inference.ml.evaluation.scores import (
+    calibration_figures,
     probability_figures,
     weighted_auc,
     weighted_average_precision,
@@ -120,6 +121,24 @@ def test_a_good_calibration_is_not_called_bad() -> None:
 
     assert ece["interval"][0] < 0.01
     assert ece["value"] < ece["interval"][1] + 1e-9
+
+
+@pytest.mark.parametrize("overconfident", [0.0, 0.04, 0.15])
+def test_the_interval_of_the_calibration_error_does_not_flatter(overconfident: float) -> None:
+    """The true error is known: the upper end lies under it hardly ever."""
+    rng = np.random.default_rng(5)
+    below = []
+    for _ in range(60):
+        confidence = rng.uniform(0.6, 1, 300)
+        labels = (rng.random(300) > confidence - overconfident).astype(int)
+        photographs = Photographs([str(n) for n in range(300)], seed=0, resamples=200)
+        figure = calibration_figures(
+            np.column_stack([confidence, 1 - confidence]), labels, photographs
+        )["ece"]
+        assert figure["by"] == "wider bootstrap"
+        below.append(figure["interval"][1] < overconfident)
+
+    assert np.mean(below) <= 0.04
 
 
 def test_a_set_of_one_class_has_no_curves() -> None:
