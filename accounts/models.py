@@ -111,6 +111,7 @@ class Action(models.TextChoices):
     ANALYSIS_RETRIED = "analysis_retried", "Analysis retried"
     MODEL_REGISTERED = "model_registered", "Model registered"
     MODEL_ACTIVATED = "model_activated", "Model activated"
+    SAMPLES_CHANGED_OVER = "samples_changed_over", "Waiting samples changed over to a model"
 
 
 def action_choices() -> list[tuple[str, str]]:

@@ -159,7 +159,7 @@ class Analysis(models.Model):
     find_ms = models.FloatField(null=True, help_text="time to find the cells, milliseconds")
     engine_ms = models.FloatField(null=True, help_text="time to classify them, milliseconds")
     quality_flags = models.JSONField(
-        default=list, help_text="what is wrong with the picture, e.g. blurred"
+        null=True, help_text="what is wrong with the picture, e.g. blurred; null: not measured"
     )
 
     class Meta:

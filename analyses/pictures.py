@@ -17,7 +17,6 @@ from inference.engines import engine_for
 
 if TYPE_CHECKING:
     from inference.ml.finder import Box
-    from inference.ml.preprocess import Preprocessing
 
 THUMBNAIL_SIDE = 320  # pixels, the longer side
 VIEW_SIDE = 1600
@@ -41,20 +40,20 @@ def crop(cell: Cell) -> bytes:
     Raises:
         LookupError: no model has said anything of this cell yet.
     """
-    stored_image, parameters = cell.sample_image.stored_image, _preprocessing(cell)
+    stored_image, context = cell.sample_image.stored_image, _context(cell)
 
     def make() -> bytes:
         image = open_upright(store.read(stored_image.sha256))
         made = b""
         for sibling in cell.sample_image.cells.all():
-            data = _jpeg(_square(image, sibling, parameters))
-            name = _crop_name(sibling, parameters)
+            data = _jpeg(_square(image, sibling, context))
+            name = _crop_name(sibling, context)
             store.derived(stored_image.sha256, name, lambda data=data: data)  # type: ignore[misc]
             if sibling.pk == cell.pk:
                 made = data
         return made
 
-    return _derived(stored_image, _crop_name(cell, parameters), make)
+    return _derived(stored_image, _crop_name(cell, context), make)
 
 
 def heat_map(cell: Cell) -> bytes:
@@ -82,7 +81,7 @@ def heat_map(cell: Cell) -> bytes:
         prepared = preprocess.prepare(np.asarray(image), parameters)
         seen = preprocess.crop_cell(prepared, _box(cell), parameters)
         heat = explain.heat_map(engine, seen, engine.bundle.classes.index(said.label))
-        shown = _square(image, cell, parameters).convert("RGBA")
+        shown = _square(image, cell, parameters.context).convert("RGBA")
         layer = Image.fromarray(explain.overlay(seen, heat)).resize(shown.size)
         return _jpeg(Image.alpha_composite(shown, layer).convert("RGB"))
 
@@ -107,20 +106,19 @@ def _derived(stored_image: StoredImage, name: str, make: Callable[[], bytes]) ->
     return store.derived(stored_image.sha256, name, bounded)
 
 
-def _preprocessing(cell: Cell) -> "Preprocessing":
-    from inference.ml.preprocess import Preprocessing
-
+def _context(cell: Cell) -> float:
+    """All that a crop's square needs to know of the model: cards of every schema have it."""
     model_version = cell.sample_image.sample.model_version
     if model_version is None:
         raise LookupError(NOT_CLASSIFIED)
-    return Preprocessing.from_dict(model_version.card["preprocessing"])
+    return float(model_version.card["preprocessing"]["context"])
 
 
-def _square(image: Image.Image, cell: Cell, parameters: "Preprocessing") -> Image.Image:
+def _square(image: Image.Image, cell: Cell, context: float) -> Image.Image:
     """The crop's square in the picture's own colours; outside the picture it is grey."""
     from inference.ml.preprocess import crop_square
 
-    left, top, side = crop_square(_box(cell), parameters)
+    left, top, side = crop_square(_box(cell), context)
     canvas = Image.new("RGB", (side, side), (128, 128, 128))
     right, bottom = min(left + side, image.width), min(top + side, image.height)
     inside = image.crop((max(left, 0), max(top, 0), right, bottom))
@@ -134,11 +132,11 @@ def _box(cell: Cell) -> "Box":
     return Box(cell.x, cell.y, cell.width, cell.height)
 
 
-def _crop_name(cell: Cell, parameters: "Preprocessing") -> str:
-    """Named by the square, which depends on the model's parameters too."""
+def _crop_name(cell: Cell, context: float) -> str:
+    """Named by the square, which depends on the model too."""
     from inference.ml.preprocess import crop_square
 
-    left, top, side = crop_square(_box(cell), parameters)
+    left, top, side = crop_square(_box(cell), context)
     return f"crop-{left}-{top}-{side}.jpg"
 
 

@@ -16,12 +16,18 @@ from analyses.models import Analysis, Cell, Prediction, SampleImage
 from hematovision.files import store
 from hematovision.files.gate import GateError, decode
 from inference.engines import engine_for
-from inference.ml.bundle import BundleError
+from inference.ml.bundle import BundleError, SchemaError
 from inference.ml.engine import CellPrediction, PictureResult
 from inference.ml.finder import FINDER_VERSION, Box
 from inference.ml.quality import measure_quality
+from inference.selectors import active_model_version
 
 logger = logging.getLogger(__name__)
+
+NO_MODEL_RUNS = (
+    "This version of the program cannot run the model in use. Nothing is lost: the images wait "
+    "until an admin puts another model in use."
+)
 
 
 def analyse(analysis: Analysis) -> None:
@@ -29,6 +35,11 @@ def analyse(analysis: Analysis) -> None:
     image's making: one bad image never fails its neighbours."""
     try:
         complete(analysis, _read(analysis))
+    except SchemaError as error:
+        if analysis.model_version == active_model_version():  # a new sample would fare no better
+            pipeline.wait_for_model(analysis, NO_MODEL_RUNS)
+        else:
+            pipeline.fail(analysis, str(error), final=True)
     except BundleError as error:
         pipeline.wait_for_model(analysis, str(error))
     except GateError as error:

@@ -186,7 +186,11 @@ def _poor_images() -> QuerySet[Analysis]:
     jobs = Analysis.objects.filter(
         sample_image__sample=OuterRef("pk"), model_version=OuterRef("model_version")
     )
-    return jobs.exclude(quality_flags=[])
+    return _with_poor_picture(jobs)
+
+
+def _with_poor_picture(jobs: QuerySet[Analysis]) -> QuerySet[Analysis]:
+    return jobs.filter(quality_flags__isnull=False).exclude(quality_flags=[])
 
 
 def samples_uploaded_by(samples: QuerySet[Sample], person: User) -> QuerySet[Sample]:
@@ -220,7 +224,7 @@ def images_with_cells(sample: Sample) -> QuerySet[SampleImage]:
 def poor_image_count(sample: Sample) -> int:
     """How many of its pictures have something wrong with them."""
     jobs = Analysis.objects.filter(sample_image__sample=sample, model_version=sample.model_version)
-    return jobs.exclude(quality_flags=[]).count()
+    return _with_poor_picture(jobs).count()
 
 
 def _is_stale(queued: QuerySet[Analysis]) -> bool:

@@ -15,7 +15,7 @@ from accounts.permissions import Role
 from accounts.selectors import people_for
 from analyses import selectors as analyses
 from analyses import viewing
-from inference.cells import NOT_RECOGNISED, cell_class, in_order
+from inference.cells import cell_class, in_order, not_recognised
 from inference.selectors import active_model_version
 
 RECENT_SAMPLES = 6
@@ -29,7 +29,7 @@ def front(request: HttpRequest) -> HttpResponse:
     context = {
         "model": model,
         "classes": [cell_class(label).plural for label in in_order(model.classes)] if model else [],
-        "not_recognised": NOT_RECOGNISED,
+        "not_recognised": not_recognised(model.classes if model else []),
     }
     return render(request, "front.html", context)
 

@@ -1,5 +1,6 @@
 """The classes of cells as people read them. A class not listed here is shown under its own name."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -22,20 +23,16 @@ CLASSES = {
 }
 
 UNFAMILIAR = "unfamiliar"
-"""The flag of a cell unlike anything the model was trained on. It is in no class: what the model
-names is only the nearest one."""
+"""The flag of a cell that looks unlike those the model was trained on. It is in no class: what the
+model names is only the nearest one."""
 
-# What is wrong with a picture: a word for lists, and a sentence that says what to do.
+# What is wrong with a picture, and what to do.
 PICTURE_FLAGS = {
-    "blurred": ("blurred", "The picture is blurred: focus and take it again."),
-    "too_dark": ("too dark", "The picture is too dark: give it more light and take it again."),
-    "too_bright": (
-        "too bright",
-        "The picture is too bright: give it less light and take it again.",
-    ),
+    "blurred": "The picture is blurred: focus and take it again.",
+    "too_dark": "The picture is too dark: give it more light and take it again.",
+    "too_bright": "The picture is too bright: give it less light and take it again.",
     "unusual_colour": (
-        "unusual colours",
-        "The colours are not those of a stained smear: check the picture, its stain and its light.",
+        "The colours are not those of a stained smear: check the picture, its stain and its light."
     ),
 }
 
@@ -52,6 +49,17 @@ NOT_RECOGNISED = (
 
 def cell_class(label: str) -> CellClass:
     return CLASSES.get(label) or CellClass(label.capitalize(), f"{label.capitalize()}s")
+
+
+def not_recognised(classes: Iterable[str]) -> list[str]:
+    """What a model with these classes cannot say; a class folder ``blast`` teaches "blasts"."""
+    known = {_singular(label) for label in classes}
+    return [kind for kind in NOT_RECOGNISED if _singular(kind) not in known]
+
+
+def _singular(kind: str) -> str:
+    words = kind.lower().replace("_", " ").replace("-", " ")
+    return words.removesuffix(" as such").removesuffix("s")
 
 
 def in_order(labels: list[str]) -> list[str]:

@@ -9,10 +9,15 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 
-from inference.ml.bundle import BundleError, load_bundle
+from inference.ml.bundle import BundleError, SchemaError, load_bundle
 from inference.selectors import bundle_folder
 
 logger = logging.getLogger(__name__)
+
+OTHER_VERSION = (
+    "This sample was begun with a model that this version of the program cannot run. "
+    "Upload the image to a new sample."
+)
 
 if TYPE_CHECKING:
     from inference.ml.engine import Engine
@@ -23,6 +28,7 @@ def engine_for(model_version: ModelVersion) -> Engine:
     """The engine of this version; a sample pinned to another version gets another engine.
 
     Raises:
+        inference.ml.bundle.SchemaError: another version of the program made the bundle.
         inference.ml.bundle.BundleError: the bundle is missing or damaged.
     """
     return _load(str(bundle_folder(model_version)), model_version.sha256)
@@ -41,6 +47,8 @@ def _load(folder: str, sha256: str) -> Engine:
         if bundle.sha256 != sha256:
             raise BundleError("The bundle is not the one that was registered.")
         engine = Engine(bundle, threads=settings.ENGINE_THREADS)
+    except SchemaError as error:
+        raise SchemaError(OTHER_VERSION) from error
     except BundleError as error:
         logger.exception("The model in %s cannot be used.", folder)
         raise BundleError(

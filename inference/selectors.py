@@ -5,6 +5,7 @@ from pathlib import Path
 from django.conf import settings
 from django.db.models import QuerySet
 
+from inference.ml.bundle import BundleError, load_bundle
 from inference.models import Deployment, ModelVersion
 
 
@@ -21,3 +22,12 @@ def model_versions() -> QuerySet[ModelVersion]:
 def bundle_folder(model_version: ModelVersion) -> Path:
     """Where the installation keeps this version's bundle."""
     return Path(settings.MEDIA_ROOT) / "models" / model_version.version
+
+
+def bundle_problem(model_version: ModelVersion) -> BundleError | None:
+    """Why this version's files cannot be used (`SchemaError`: whatever becomes of them), if so."""
+    try:
+        load_bundle(bundle_folder(model_version))
+    except BundleError as error:
+        return error
+    return None

@@ -171,6 +171,7 @@ def analysed_sample(
             status=Analysis.Status.DONE,
             find_ms=4.0,
             engine_ms=3.0,
+            quality_flags=[],
         )
         for position in range(cells):
             cell = CellFactory.create(sample_image=image, position=position, x=40 + 100 * position)

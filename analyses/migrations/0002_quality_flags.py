@@ -13,7 +13,8 @@ class Migration(migrations.Migration):
             model_name="analysis",
             name="quality_flags",
             field=models.JSONField(
-                default=list, help_text="what is wrong with the picture, e.g. blurred"
+                help_text="what is wrong with the picture, e.g. blurred; null: not measured",
+                null=True,
             ),
         ),
     ]

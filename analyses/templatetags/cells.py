@@ -22,22 +22,16 @@ def shown_as(prediction: Prediction) -> str:
 
 
 @register.filter
-def picture_word(flag: str) -> str:
-    """What is wrong with a picture, in a word."""
-    return PICTURE_FLAGS[flag][0]
-
-
-@register.filter
 def picture_advice(flag: str) -> str:
     """What is wrong with a picture and what to do, in a sentence."""
-    return PICTURE_FLAGS[flag][1]
+    return PICTURE_FLAGS.get(flag, f"Check the picture: {flag.replace('_', ' ')}.")
 
 
 @register.filter
 def confidence_words(prediction: Prediction) -> str:
     """The calibrated confidence in words that promise no more than it holds."""
     if UNFAMILIAR in prediction.flags:
-        return "Unlike anything the model was trained on, please review"
+        return "Looks unlike the cells the model was trained on, please review"
     share = percent(prediction.confidence)
     if "uncertain" in prediction.flags:
         return f"Uncertain, please review ({share})"

@@ -13,11 +13,14 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
+from inference.ml.engine import BORDER, NO_CELL, UNCERTAIN, UNFAMILIAR
 from inference.ml.finder import SMALLEST_CELL, SMALLEST_PLATELET, Box, find_cells
 from inference.ml.preprocess import Preprocessing, crop_cell, prepare
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp"})
 PLATELET = "platelet"
+RESERVED = frozenset({UNCERTAIN, UNFAMILIAR, BORDER, NO_CELL})
+"""Flags, which no class may be called: a count of unfamiliar cells would be two things."""
 
 Decode = Callable[[bytes], NDArray[np.uint8]]
 """From a file's bytes to RGB, uint8 (H, W, 3). Training is handed the one that serving uses, since
@@ -89,8 +92,9 @@ def list_items(folders: Sequence[Path], group_tables: Sequence[Path] = ()) -> Li
     Raises
     ------
     DataError
-        If a folder has no pictures, a table is unreadable or names only a part of a
-        data set (the rest would leak), or one file is in two classes.
+        If a folder has no pictures or a class is called like a flag, a table is
+        unreadable or names only a part of a data set (the rest would leak), or one file
+        is in two classes.
     """
     tables = [_read_groups(path) for path in group_tables]
     items: list[Item] = []
@@ -239,6 +243,12 @@ def _class_files(folder: Path) -> list[Path]:
     )
     if not files:
         raise DataError(f"{folder} has no sub-folders with pictures, one for each class.")
+    reserved = {path.parent for path in files if path.parent.name.lower() in RESERVED}
+    if reserved:
+        raise DataError(
+            f"{min(reserved)} is called like a mark that cells get, which no class may be. "
+            "Rename the folder, or move it elsewhere if its cells are of no class."
+        )
     return files
 
 

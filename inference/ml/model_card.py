@@ -56,7 +56,7 @@ def render_model_card(
     names : mapping of str to str
         Classes' names as people read them; a class that is not there keeps its own.
     not_recognised : sequence of str
-        Kinds of cells, in the plural, that models cannot name unless they have the class.
+        Kinds of cells, in the plural, that the model cannot name.
 
     Returns
     -------
@@ -83,9 +83,7 @@ def render_model_card(
         card=card,
         sha256=bundle.sha256,
         labels={label: names.get(label, label) for label in card["classes"]},
-        not_recognised=[
-            kind for kind in not_recognised if kind.removesuffix("s") not in bundle.classes
-        ],
+        not_recognised=not_recognised,
         datasets=datasets_of(card),
         training=settings_of(card["training"]),
     )

@@ -121,12 +121,12 @@ def _field(parameters: Preprocessing) -> NDArray[np.float32]:
     return np.full(3, parameters.background, np.float32)
 
 
-def crop_square(box: Box, parameters: Preprocessing) -> tuple[int, int, int]:
+def crop_square(box: Box, context: float) -> tuple[int, int, int]:
     """The square that is cut out round a box: left, top and side, in pixels of the picture.
 
-    It may reach outside the picture.
+    Its side is ``context`` times the box's longer one; it may reach outside the picture.
     """
-    side = max(2, math.ceil(parameters.context * max(box.width, box.height)))
+    side = max(2, math.ceil(context * max(box.width, box.height)))
     left = round(box.x + (box.width - side) / 2)
     top = round(box.y + (box.height - side) / 2)
     return left, top, side
@@ -134,7 +134,7 @@ def crop_square(box: Box, parameters: Preprocessing) -> tuple[int, int, int]:
 
 def box_in_crop(box: Box, parameters: Preprocessing) -> Box:
     """Where the box of a cell lies in its crop, in whole pixels of the crop."""
-    left, top, side = crop_square(box, parameters)
+    left, top, side = crop_square(box, parameters.context)
     scale = parameters.size / side
     x, y = round((box.x - left) * scale), round((box.y - top) * scale)
     right = round((box.x + box.width - left) * scale)
@@ -168,7 +168,7 @@ def crop_cell(prepared: Prepared, box: Box, parameters: Preprocessing) -> NDArra
     if box.x < 0 or box.y < 0 or box.x + box.width > width or box.y + box.height > height:
         raise ValueError(f"The box {box} reaches outside the picture of {width}x{height} pixels.")
 
-    left, top, side = crop_square(box, parameters)
+    left, top, side = crop_square(box, parameters.context)
     inner = pixels[max(0, top) : top + side, max(0, left) : left + side]
     if inner.shape[:2] != (side, side):
         square = np.full((side, side, 3), parameters.background, np.uint8)

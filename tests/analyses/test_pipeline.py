@@ -3,6 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from django.db import connection
@@ -18,11 +19,15 @@ from analyses.models import Analysis, Cell, Prediction
 from analyses.selectors import progress_of, queue_state
 from analyses.services import NewSample, analysis_retry, images_upload
 from hematovision.files import store
-from inference.ml.bundle import BundleError
+from inference import engines
+from inference.ml.bundle import CARD_NAME, SCHEMA_VERSION, BundleError
 from inference.ml.engine import CellPrediction, PictureResult
 from inference.ml.finder import Box
 from inference.ml.quality import Quality
 from inference.models import ModelVersion
+from inference.selectors import bundle_folder
+from inference.services import bundle_register
+from tests.bundles import make_bundle
 from tests.factories import (
     AnalysisFactory,
     ModelVersionFactory,
@@ -228,6 +233,29 @@ def test_errors_of_the_engine(
     analysis.refresh_from_db()
     assert (analysis.status, analysis.attempt) == (status, attempt)
     assert str(error) in analysis.error
+
+
+def test_a_model_of_another_version_fails_what_was_begun_with_it(
+    site: Site, technician: User, tmp_path: Path
+) -> None:
+    """With the model in use it waits for the next one: a new sample would fare no better."""
+    old = bundle_register(folder=make_bundle(tmp_path / "bundle", "old"), by=None)
+    activate(old)
+    analysis = upload_one(site, technician, picture())
+    card = bundle_folder(old) / CARD_NAME
+    card.write_text(card.read_text().replace(f'"schema": {SCHEMA_VERSION}', '"schema": 1'))
+    reading.analyse(analysis)
+    analysis.refresh_from_db()
+    assert (analysis.status, analysis.attempt) == ("queued", 0)
+    assert analysis.error.startswith("This version of the program cannot run the model in use.")
+
+    activate(ModelVersionFactory.create())
+    Analysis.objects.update(due_at=timezone.now())
+    reading.analyse(claim_one())
+    analysis.refresh_from_db()
+    assert analysis.status == "failed"
+    assert analysis.error == engines.OTHER_VERSION
+    assert pipeline.claim(worker="w1") == []
 
 
 def test_a_file_gone_from_the_store_is_retried_and_named(

@@ -19,9 +19,13 @@ from accounts.models import AuditEvent, Site, User
 from accounts.permissions import Role
 from analyses import pipeline, reading
 from analyses.models import Analysis, Cell, Sample, SampleImage
+from analyses.selectors import samples_to_look_at
 from hematovision.files.upload_handlers import BoundedUploadHandler
+from inference.ml.bundle import CARD_NAME, SCHEMA_VERSION
 from inference.models import ModelVersion
+from inference.selectors import bundle_folder
 from inference.services import bundle_register, model_activate
+from tests.bundles import make_bundle
 from tests.factories import (
     ModelVersionFactory,
     PredictionFactory,
@@ -343,7 +347,10 @@ def test_an_unfamiliar_cell_is_in_no_class(
     first.predictions.update(flags=["unfamiliar"])
     second.predictions.update(flags=["uncertain", "unfamiliar", "border"])
     page = web.get(f"/samples/{sample.pk}/").content.decode()
-    assert "2 cells are unlike anything the model was trained on" in page
+    assert (
+        "2 cells look unlike the cells the model was trained on, and are counted in no class"
+        in page
+    )
     assert "The model is uncertain of" not in page  # asked for review once is enough
     assert page.count("nearest class: Neutrophil") == 2
     assert "Cell 1: Unfamiliar" in page
@@ -351,7 +358,7 @@ def test_an_unfamiliar_cell_is_in_no_class(
     shares = re.findall(r"<strong>(\d)</strong>\s*<span class=.soft.>(\d+) %", page)
     assert shares == [("2", "50"), ("2", "50")]
     cell = page[page.index(f'id="cell-{first.pk}"') :].partition("</li>")[0]
-    assert "Unlike anything the model was trained on, please review" in cell
+    assert "Looks unlike the cells the model was trained on, please review" in cell
     assert "likely" not in cell
     assert '<svg class="bar"' not in cell
 
@@ -381,6 +388,47 @@ def test_a_poor_picture_says_what_to_do(
     Analysis.objects.update(quality_flags=[])
     assert "poor" not in web.get(f"/samples/{sample.pk}/").content.decode()
     assert "poor" not in web.get("/samples/").content.decode()
+
+
+def test_a_picture_that_was_not_measured_is_not_called_poor(
+    web: Client, site: Site, technician: User, model: ModelVersion
+) -> None:
+    """Those of a version before this one, which did not look."""
+    sample = analysed_sample(site, technician, model)
+    Analysis.objects.update(quality_flags=None)
+    assert "poor" not in web.get(f"/samples/{sample.pk}/").content.decode()
+    assert "poor" not in web.get("/samples/").content.decode()
+    assert not samples_to_look_at(Sample.objects.all()).exists()
+
+
+def test_a_flag_that_this_version_does_not_know_breaks_no_page(
+    web: Client, site: Site, technician: User, model: ModelVersion
+) -> None:
+    sample = analysed_sample(site, technician, model)
+    Analysis.objects.update(quality_flags=["out_of_focus"])
+    assert "Check the picture: out of focus." in web.get(f"/samples/{sample.pk}/").content.decode()
+
+
+def test_a_model_that_did_not_look_for_unfamiliar_cells_says_so(
+    web: Client, site: Site, technician: User, model: ModelVersion
+) -> None:
+    sample = analysed_sample(site, technician, model)
+    sentence = "The model of this sample did not check for unfamiliar cells."
+    assert sentence in web.get(f"/samples/{sample.pk}/").content.decode()
+    model.card["unfamiliarity"] = {"threshold": 0.1}
+    model.save()
+    assert sentence not in web.get(f"/samples/{sample.pk}/").content.decode()
+
+
+def test_the_crop_of_a_sample_read_by_a_model_of_schema_1(
+    web: Client, site: Site, technician: User, model: ModelVersion
+) -> None:
+    model.card["preprocessing"] = {"size": 128, "context": 1.5, "background": 235}
+    model.save()
+    analysed_sample(site, technician, model, cells=1)
+    response = web.get(f"/cells/{Cell.objects.get().pk}/crop/")
+    assert response.status_code == 200
+    assert response["Content-Type"] == "image/jpeg"
 
 
 def test_a_failed_image_says_why_and_can_be_retried(
@@ -440,6 +488,19 @@ def test_a_heat_map_without_its_model_says_so(
     assert response.status_code == 503
     assert response["Content-Type"].startswith("text/plain")
     assert response.content.decode().strip().endswith(".")
+
+
+def test_a_heat_map_of_a_model_of_another_version_says_so(
+    web: Client, site: Site, technician: User, tmp_path: Path
+) -> None:
+    old = bundle_register(folder=make_bundle(tmp_path / "bundle", "old"), by=None)
+    card = bundle_folder(old) / CARD_NAME
+    card.write_text(card.read_text().replace(f'"schema": {SCHEMA_VERSION}', '"schema": 1'))
+    analysed_sample(site, technician, old, cells=1)
+    response = web.get(f"/cells/{Cell.objects.get().pk}/heat-map/")
+    assert response.status_code == 503
+    assert "cannot run" in response.content.decode()
+    assert "damaged" not in response.content.decode()
 
 
 def test_the_example_is_marked_as_synthetic(web: Client, shipped_model: ModelVersion) -> None:

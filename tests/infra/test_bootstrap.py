@@ -1,16 +1,20 @@
 """``manage.py bootstrap`` and ``activate_model``."""
 
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from django.core.management import CommandError, call_command
 from pytest_django import Settings
 
 from accounts.models import AuditEvent, User
+from analyses import pipeline
+from analyses.models import Analysis
 from inference.ml.bundle import CARD_NAME, SCHEMA_VERSION, TFLITE_NAME
 from inference.models import Deployment, ModelVersion
 from inference.selectors import active_model_version, bundle_folder
 from tests.bundles import make_bundle
+from tests.factories import AnalysisFactory, SampleFactory
 from tests.system import passwords_in
 
 pytestmark = [pytest.mark.unit, pytest.mark.django_db]
@@ -114,8 +118,7 @@ def test_a_model_of_another_schema_makes_way_for_the_shipped_one(
     bootstrap(capsys)
     first = active_model_version()
     assert first
-    card = bundle_folder(first) / CARD_NAME
-    card.write_text(card.read_text().replace(f'"schema": {SCHEMA_VERSION}', '"schema": 1'))
+    of_schema_1(first)
     settings.MODEL_BUNDLE = make_bundle(installation / "update", "second")
     output, errors = bootstrap(capsys)
 
@@ -127,6 +130,75 @@ def test_a_model_of_another_schema_makes_way_for_the_shipped_one(
     event = AuditEvent.objects.filter(action="model_activated").latest("at")
     assert event.details == {"before": "first"}
     assert bootstrap(capsys)[0] == "Model in use: second\n"
+
+
+def of_schema_1(version: ModelVersion) -> ModelVersion:
+    """Make the files of a registered model those of an earlier version of the program."""
+    card = bundle_folder(version) / CARD_NAME
+    card.write_text(card.read_text().replace(f'"schema": {SCHEMA_VERSION}', '"schema": 1'))
+    return version
+
+
+def test_samples_that_wait_for_a_model_of_another_schema_change_over(
+    capsys: pytest.CaptureFixture[str], settings: Settings, installation: Path
+) -> None:
+    bootstrap(capsys)
+    first = of_schema_1(ModelVersion.objects.get())
+    waiting, read = SampleFactory.create_batch(2, model_version=first)
+    queued, running, failed = (
+        AnalysisFactory.create(
+            sample_image__sample=waiting, model_version=first, status=status, attempt=1, error="?"
+        )
+        for status in ("queued", "running", "failed")
+    )
+    done, rest = (
+        AnalysisFactory.create(sample_image__sample=read, model_version=first, status=status)
+        for status in ("done", "queued")
+    )
+    Analysis.objects.filter(pk=running.pk).update(claim=uuid4())
+    running.refresh_from_db()
+    settings.MODEL_BUNDLE = make_bundle(installation / "update", "second")
+    bootstrap(capsys)
+
+    second = ModelVersion.objects.get(version="second")
+    waiting.refresh_from_db()
+    assert waiting.model_version == second
+    for analysis in (queued, running, failed):
+        now = Analysis.objects.get(pk=analysis.pk)
+        assert (now.model_version, now.status, now.attempt, now.error) == (second, "queued", 0, "")
+    assert not pipeline.held(running).exists()
+    read.refresh_from_db()
+    assert read.model_version == first
+    assert set(Analysis.objects.filter(model_version=first)) == {done, rest}
+    event = AuditEvent.objects.get(action="samples_changed_over")
+    assert event.object_label == "second"
+    assert event.details == {"before": "first", "samples": [waiting.pk]}
+
+
+def test_a_model_that_cannot_run_is_not_said_to_stay_in_use(
+    capsys: pytest.CaptureFixture[str], settings: Settings, installation: Path
+) -> None:
+    bootstrap(capsys)
+    of_schema_1(ModelVersion.objects.get())
+    settings.MODEL_BUNDLE = installation / "nowhere"
+    output, errors = bootstrap(capsys)
+    assert "in use" not in output + errors
+    assert errors.endswith("Uploaded images are kept and wait for a model.\n")
+
+
+def test_a_bundle_in_a_folder_is_registered_and_put_in_use(
+    capsys: pytest.CaptureFixture[str], installation: Path
+) -> None:
+    bootstrap(capsys)
+    adapted = make_bundle(installation / "adapted", "first-adapted")
+    call_command("activate_model", str(adapted))
+    assert capsys.readouterr().out == "Model in use: first-adapted\n"
+    active = active_model_version()
+    assert active
+    assert active.version == "first-adapted"
+    (adapted / TFLITE_NAME).write_bytes(b"damaged")
+    with pytest.raises(CommandError, match="adapted cannot be used: "):
+        call_command("activate_model", str(adapted))
 
 
 def test_a_damaged_model_in_use_is_left_to_the_admin(
@@ -143,5 +215,5 @@ def test_a_damaged_model_in_use_is_left_to_the_admin(
 
 def test_activate_model_refuses_an_unknown_version(capsys: pytest.CaptureFixture[str]) -> None:
     bootstrap(capsys)
-    with pytest.raises(CommandError, match=r"There is no model 9\. Registered: first\."):
+    with pytest.raises(CommandError, match=r"There is no model or folder 9\. Registered: first\."):
         call_command("activate_model", "9")

@@ -400,6 +400,7 @@ def test_the_command_tells_before_and_after(
     assert "before" in told
     assert "McNemar" in told
     assert f"Wrote mobilenetv2-{small.card.preprocessing.size}-" in told
+    assert told.endswith(f"manage.py activate_model {tmp_path / 'new'}\n")
 
 
 def test_adapting_never_imports_tensorflow() -> None:

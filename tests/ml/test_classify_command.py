@@ -12,12 +12,19 @@ from django.core.management.base import CommandError
 from PIL import Image, ImageFilter
 from pytest_django import Settings
 
-from inference.management.commands.classify import as_row
+from inference.management.commands.classify import as_dict, as_row
 from inference.ml.bundle import Bundle
+from inference.ml.engine import CellPrediction, PictureResult
+from inference.ml.finder import Box
+from inference.ml.quality import Quality
 from inference.ml.smear import make_smear
 from tests.ml.conftest import BUNDLE
 
 pytestmark = pytest.mark.unit
+
+GOOD = Quality(
+    blur=0.08, brightness=230, clipped=0, chroma=0.3, foreign=0.01, uneven=0.01, cast=1.05
+)
 
 
 @pytest.fixture
@@ -52,13 +59,16 @@ def test_every_picture_of_a_folder_has_a_line_in_order(folder: Path, bundle: Bun
         if expected:
             main = line["cells"][0]
             assert set(main["box"]) == {"x", "y", "width", "height"}
-            assert line["predicted_label"] == main["label"]
-            assert line["confidence"] == main["confidence"] == main["probabilities"][main["label"]]
+            known = "unfamiliar" not in main["flags"]
+            assert line["nearest_label"] == main["label"]
+            assert line["predicted_label"] == (main["label"] if known else None)
+            assert line["confidence"] == (main["confidence"] if known else None)
+            assert main["confidence"] == main["probabilities"][main["label"]]
             assert line["flags"] == main["flags"] + line["quality"]["flags"]
             assert sum(main["probabilities"].values()) == pytest.approx(1, abs=1e-5)
         else:
             assert line["flags"] == ["no_cell"]
-            assert line["predicted_label"] is None
+            assert line["predicted_label"] is line["nearest_label"] is None
             assert line["confidence"] is None
 
 
@@ -77,6 +87,11 @@ def test_the_quality_of_a_picture_is_said(folder: Path) -> None:
 
 
 def test_an_unfamiliar_cell_is_no_answer_to_read() -> None:
+    for flags, label, sure in (((), "ig", 0.987), (("unfamiliar", "border"), None, None)):
+        cell = CellPrediction(Box(1, 1, 9, 9), "ig", 0.987, {"ig": 0.987}, 0.2, flags)
+        told = as_dict(PictureResult([cell], find_ms=1, engine_ms=1, quality_ms=1, quality=GOOD))
+        assert (told["predicted_label"], told["confidence"]) == (label, sure)
+        assert told["nearest_label"] == told["cells"][0]["label"] == "ig"
     known = {"label": "ig", "confidence": 0.987, "flags": ["border"]}
     line = {"path": "a.png", "cells": [known], "quality": {"flags": []}}
     assert as_row(line) == "a.png  ig 99% border"

@@ -92,6 +92,13 @@ def test_what_cannot_be_used_is_refused(class_folders: MakeFolders, tmp_path: Pa
         list_items([class_folders("two", {"a": 0, "b": 5}, pictures=1)], [broken])
 
 
+@pytest.mark.parametrize("name", ["unfamiliar", "Uncertain", "border", "no_cell"])
+def test_no_class_is_called_like_a_flag(class_folders: MakeFolders, name: str) -> None:
+    folder = class_folders("mine", {"monocyte": 0, name: 5}, pictures=1)
+    with pytest.raises(DataError, match=f"mine/{name} is called like a mark .* Rename the folder"):
+        list_items([folder])
+
+
 def test_the_fingerprint_knows_content_and_class_but_no_order(class_folders: MakeFolders) -> None:
     folder = class_folders("set", {"a": 0, "b": 5}, pictures=2)
     other = class_folders("other", {"c": 20}, pictures=1)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from inference.cells import NOT_RECOGNISED
+from inference.cells import NOT_RECOGNISED, not_recognised
 from inference.ml.bundle import Bundle
 from inference.ml.model_card import render_model_card, shown
 from tests.ml.conftest import BUNDLE
@@ -34,7 +34,8 @@ SECTIONS = (
 
 def render(bundle: Bundle, **changes: Any) -> str:
     changed = replace(bundle, card=replace(bundle.card, **changes))
-    return render_model_card(changed, names={}, not_recognised=NOT_RECOGNISED)
+    missing = not_recognised(changed.classes)
+    return render_model_card(changed, names={}, not_recognised=missing)
 
 
 def test_the_document_is_what_the_command_writes() -> None:

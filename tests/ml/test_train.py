@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -158,6 +159,20 @@ def test_every_option_of_the_command_reaches_the_training(
     assert changed.licences == (("set", "CC0"),)
 
 
+def test_the_command_says_how_to_put_the_model_in_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from inference.ml import train as training
+
+    made = SimpleNamespace(version="model-a", card=SimpleNamespace(metrics={}))
+    monkeypatch.setattr(training, "train", lambda *_, **__: made)
+    out = tmp_path / "my model"
+    call_command("train", data=[tmp_path], out=out)
+    assert capsys.readouterr().out == (
+        f"Wrote model-a to {out}. To put it in use: manage.py activate_model '{out}'\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("change", "word"),
     [
@@ -200,7 +215,8 @@ def test_the_bundle_that_ships_answers_as_keras_does(bundle: Bundle, engine: Eng
     logits = model.predict(to_network(batch, parameters), verbose=0)
     expected = softmax(logits / np.float32(bundle.card.temperature))
 
-    assert np.abs(expected - engine.probabilities(batch)).max() < 1e-3
+    served = softmax(engine.run(batch, views=1)[0] / np.float32(bundle.card.temperature))
+    assert np.abs(expected - served).max() < 1e-3
     kernel, bias = model.get_layer("logits").get_weights()
     assert np.array_equal(kernel, engine.head.kernel)
     assert np.array_equal(bias, engine.head.bias)

@@ -1,27 +1,34 @@
-"""``manage.py activate_model VERSION``: put a registered model in use."""
+"""``manage.py activate_model MODEL``: put a registered model, or a bundle in a folder, in use."""
 
+from pathlib import Path
 from typing import Any
 
 from django.core.management import BaseCommand, CommandError, CommandParser
 
+from analyses.services import model_put_in_use
 from inference.ml.bundle import BundleError
 from inference.selectors import model_versions
-from inference.services import model_activate
+from inference.services import bundle_register
 
 
 class Command(BaseCommand):
-    help = "Put a registered model in use for the samples that come from now on."
+    help = (
+        "Put a model in use for the samples that come from now on: one that is registered, or one "
+        "in a folder, as train and adapt write it, which is registered first."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("version")
+        parser.add_argument("model", metavar="VERSION_OR_FOLDER")
 
-    def handle(self, *args: Any, version: str, **options: Any) -> None:
-        model_version = model_versions().filter(version=version).first()
-        if model_version is None:
-            known = ", ".join(model_versions().values_list("version", flat=True)) or "none"
-            raise CommandError(f"There is no model {version}. Registered: {known}.")
+    def handle(self, *args: Any, model: str, **options: Any) -> None:
+        model_version = model_versions().filter(version=model).first()
         try:
-            model_activate(model_version=model_version, by=None)
+            if model_version is None and Path(model).is_dir():
+                model_version = bundle_register(folder=Path(model), by=None)
+            if model_version is None:
+                known = ", ".join(model_versions().values_list("version", flat=True)) or "none"
+                raise CommandError(f"There is no model or folder {model}. Registered: {known}.")
+            model_put_in_use(model_version=model_version, by=None)
         except BundleError as error:
-            raise CommandError(f"{version} cannot be used: {error}") from error
-        self.stdout.write(f"Model in use: {version}")
+            raise CommandError(f"{model} cannot be used: {error}") from error
+        self.stdout.write(f"Model in use: {model_version}")

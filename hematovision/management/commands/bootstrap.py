@@ -6,10 +6,10 @@ from django.conf import settings
 from django.core.management import BaseCommand, call_command
 
 from accounts.services import first_people_create
-from inference.ml.bundle import BundleError, SchemaError, load_bundle
-from inference.models import ModelVersion
-from inference.selectors import active_model_version, bundle_folder
-from inference.services import bundle_register, model_activate
+from analyses.services import model_put_in_use
+from inference.ml.bundle import BundleError, SchemaError
+from inference.selectors import active_model_version, bundle_problem
+from inference.services import bundle_register
 
 RULE = "-" * 72
 
@@ -30,18 +30,26 @@ class Command(BaseCommand):
     def _prepare_model(self) -> None:
         """Register the shipped model; put it in use only where no other is, or none that works."""
         active = active_model_version()
+        problem = bundle_problem(active) if active else None
         try:
             shipped = bundle_register(folder=settings.MODEL_BUNDLE, by=None)
         except BundleError as error:
             outlook = (
                 f"{active.version} stays in use."
-                if active
+                if active and not problem
                 else "Uploaded images are kept and wait for a model."
             )
             self.stderr.write(f"The shipped model cannot be used: {error} {outlook}")
             return
-        if active is None or self._is_outdated(active):
-            model_activate(model_version=shipped, by=None)
+        if active and isinstance(problem, SchemaError):
+            self.stdout.write(
+                f"{active.version} was made by another version of the program and cannot be used "
+                "any more: the shipped model takes its place."
+            )
+            active = None
+        # A damaged one is for the admin to mend: see `inference.engines`.
+        if active is None:
+            model_put_in_use(model_version=shipped, by=None)
             active = shipped
         self.stdout.write(f"Model in use: {active.version}")
         if shipped.registered_at > active.registered_at:
@@ -49,20 +57,6 @@ class Command(BaseCommand):
                 f"A newer model is shipped: {shipped.version}. To put it in use: "
                 f"manage.py activate_model {shipped.version}"
             )
-
-    def _is_outdated(self, active: ModelVersion) -> bool:
-        """Whether a model is of another version of the program; a damaged one is not."""
-        try:
-            load_bundle(bundle_folder(active))
-        except SchemaError:
-            self.stdout.write(
-                f"{active.version} was made by another version of the program and cannot be used "
-                "any more: the shipped model takes its place."
-            )
-            return True
-        except BundleError:
-            pass  # for the admin to mend: see `inference.engines`
-        return False
 
     def _create_first_people(self) -> None:
         people = first_people_create()

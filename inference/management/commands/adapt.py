@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from tqdm import tqdm
 
 from hematovision.files.gate import decode
 
@@ -50,16 +49,19 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
+            # Serving machines do not have what this needs.
+            from tqdm import tqdm
+
             from inference.ml.adapt import Settings, adapt, read_site
+            from inference.ml.bundle import BundleError, load_bundle
+            from inference.ml.data import DataError
             from inference.ml.learning_curve import learning_curve
+            from inference.ml.writing import ExportError
         except ImportError as error:
             raise CommandError(
-                f"Adaptation needs SciPy ({error}). "
-                "Install it with: pip install -r requirements.txt"
+                f"Adaptation needs SciPy, scikit-learn and tqdm ({error}). "
+                "Install them with: pip install -r requirements.txt"
             ) from error
-        from inference.ml.bundle import BundleError, load_bundle
-        from inference.ml.data import DataError
-        from inference.ml.writing import ExportError
 
         if not (options["out"] or options["curve"]):
             raise CommandError("Give --out for the new bundle's folder, or --curve.")
@@ -94,7 +96,10 @@ class Command(BaseCommand):
             self._tell_curve(rows)
         else:
             self._tell_figures(adapted.card.metrics)
-            self.stdout.write(f"Wrote {adapted.version} to {options['out']}.")
+            self.stdout.write(
+                f"Wrote {adapted.version} to {options['out']}. To put it in use: "
+                f"manage.py activate_model {shlex.quote(str(options['out']))}"
+            )
 
     def _tell_curve(self, rows: list[dict[str, Any]]) -> None:
         self.stdout.write("Macro recall, mean and standard deviation over five draws:")

@@ -38,7 +38,12 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("paths", nargs="+", type=Path, metavar="PATH")
-        parser.add_argument("--json", action="store_true", help="one line of JSON per picture")
+        parser.add_argument(
+            "--json",
+            action="store_true",
+            help="one line of JSON per picture; where its main cell is unfamiliar, predicted_label "
+            "and confidence are null and nearest_label is the nearest class, which is no answer",
+        )
         parser.add_argument("--bundle", type=Path, help="another model bundle than the set one")
         parser.add_argument(
             "--threads",
@@ -123,12 +128,14 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
 
 
 def as_dict(result: PictureResult) -> dict[str, Any]:
-    """A picture's result, ready for JSON."""
+    """A picture's result, ready for JSON. The class of an unfamiliar main cell is no answer."""
     cells = [asdict(cell) for cell in result.cells]
+    answered = UNFAMILIAR not in result.flags
     return {
         "cells": cells,
-        "predicted_label": result.predicted_label,
-        "confidence": result.confidence,
+        "predicted_label": result.predicted_label if answered else None,
+        "nearest_label": result.predicted_label,
+        "confidence": result.confidence if answered else None,
         "flags": list(result.flags),
         "quality": {**asdict(result.quality), "flags": list(result.quality.flags)},
         "find_ms": round(result.find_ms, 2),

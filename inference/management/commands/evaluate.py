@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from tqdm import tqdm
 
 from hematovision.files.gate import decode
 
@@ -51,16 +50,22 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
+            # Serving machines do not have what this needs.
+            from tqdm import tqdm
+
+            from inference.ml.bundle import BundleError
+            from inference.ml.data import DataError
+            from inference.ml.evaluation.leakage import LeakageError
             from inference.ml.evaluation.run import Settings, run
         except ImportError as error:
             raise CommandError(
-                f"Evaluation needs scikit-learn, matplotlib and Jinja2 ({error}). "
+                f"Evaluation needs scikit-learn, SciPy, matplotlib, Jinja2 and tqdm ({error}). "
                 "Install them with: pip install -r requirements.txt"
             ) from error
-        from inference.ml.bundle import BundleError
-        from inference.ml.data import DataError
-        from inference.ml.evaluation.leakage import LeakageError
 
+        for name in ("seed", "explain"):
+            if options[name] < 0:
+                raise CommandError(f"--{name} must be 0 or more.")
         settings = Settings(
             bundle=options["bundle"],
             data=tuple(options["data"]),
@@ -83,8 +88,11 @@ class Command(BaseCommand):
                         bar.write(message, file=sys.stderr)
 
                 result = run(settings, report, decode=decode)
-        except (BundleError, DataError, LeakageError) as error:
+        except (BundleError, DataError, LeakageError, ValueError) as error:
             raise CommandError(str(error)) from error
+        except OSError as error:
+            name, reason = error.filename or "A file", error.strerror or error
+            raise CommandError(f"{name} cannot be used: {reason}.") from error
         for one in result["sets"]:
             accuracy, whole = one["accuracy"], one["by_photograph"]
             self.stdout.write(

@@ -9,7 +9,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from inference.cells import CLASSES, NOT_RECOGNISED
+from inference.cells import CLASSES, not_recognised
 
 
 class Command(BaseCommand):
@@ -37,10 +37,11 @@ class Command(BaseCommand):
             ) from error
 
         try:
+            bundle = load_bundle(options["bundle"] or settings.MODEL_BUNDLE)
             text = render_model_card(
-                load_bundle(options["bundle"] or settings.MODEL_BUNDLE),
+                bundle,
                 names={label: one.name for label, one in CLASSES.items()},
-                not_recognised=NOT_RECOGNISED,
+                not_recognised=not_recognised(bundle.classes),
             )
         except BundleError as error:
             raise CommandError(str(error)) from error

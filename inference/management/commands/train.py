@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings as django_settings
 from django.core.management.base import BaseCommand, CommandError
-from tqdm import tqdm
 
 from hematovision.files.gate import decode
-from inference.ml.augment import Augmentation
-from inference.ml.preprocess import COMMON_STAIN, OWN_STAIN, Preprocessing
-from inference.ml.settings import Settings
 
 if TYPE_CHECKING:
+    from tqdm import tqdm
+
     from inference.ml.train import Progress
 
 
@@ -78,14 +76,19 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            # TensorFlow takes seconds to import, and serving machines do not have it.
+            # TensorFlow takes seconds to import, and serving machines do not have what this needs.
+            from tqdm import tqdm
+
+            from inference.ml.augment import Augmentation
             from inference.ml.data import DataError
             from inference.ml.network import WeightsError, default_weights
+            from inference.ml.preprocess import COMMON_STAIN, OWN_STAIN, Preprocessing
+            from inference.ml.settings import Settings
             from inference.ml.train import train
             from inference.ml.writing import ExportError
         except ImportError as error:
             raise CommandError(
-                f"Training needs TensorFlow and scikit-learn ({error}). "
+                f"Training needs TensorFlow, scikit-learn, SciPy and tqdm ({error}). "
                 "Install them with: pip install -r requirements.txt"
             ) from error
 
@@ -114,7 +117,7 @@ class Command(BaseCommand):
                 licences=tuple(options["licence"]),
                 command=shlex.join(["manage.py", *sys.argv[1:]]),
             )
-            with _Bars() as bars:
+            with _Bars(tqdm) as bars:
                 bundle = train(settings, bars.show, decode=decode)
         except (DataError, ExportError, WeightsError, ValueError) as error:
             raise CommandError(str(error)) from error
@@ -127,6 +130,10 @@ class Command(BaseCommand):
                 f"{figures['accuracy']['interval']} of {figures['images']} pictures; "
                 f"{by_photograph['right']} of {by_photograph['photographs']} photographs."
             )
+        self.stdout.write(
+            f"Wrote {bundle.version} to {settings.out}. To put it in use: "
+            f"manage.py activate_model {shlex.quote(str(settings.out))}"
+        )
 
 
 def _licence(told: str) -> tuple[str, str]:
@@ -144,7 +151,8 @@ def _given(options: dict[str, Any], *names: str) -> dict[str, Any]:
 class _Bars:
     """One progress bar for each stage, with the time left."""
 
-    def __init__(self) -> None:
+    def __init__(self, new: type[tqdm]) -> None:
+        self._new = new
         self._bar: tqdm | None = None
 
     def __enter__(self) -> _Bars:
@@ -158,7 +166,9 @@ class _Bars:
         if self._bar is None or self._bar.desc != progress.stage:
             if self._bar is not None:
                 self._bar.close()
-            self._bar = tqdm(total=progress.total, mininterval=2 if sys.stderr.isatty() else 30)
+            self._bar = self._new(
+                total=progress.total, mininterval=2 if sys.stderr.isatty() else 30
+            )
             self._bar.desc = progress.stage
         self._bar.update(progress.done - self._bar.n)
         if progress.message:
