@@ -194,6 +194,12 @@ def test_what_cannot_work_is_said_before_anything_is_cut(
     assert not (tmp_path / "new").exists()
 
 
+def test_one_class_is_nothing_to_train_with(class_folders: MakeFolders, tmp_path: Path) -> None:
+    folder = class_folders("set", {"a": 0}, pictures=1)
+    with pytest.raises(CommandError, match="at least two classes"):
+        call_command("train", data=[folder], out=tmp_path / "new", weights="nowhere.h5")
+
+
 def test_starting_weights_that_are_not_there_are_named() -> None:
     from inference.ml.network import WeightsError, build_classifier
 
