@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 BIN = .venv/bin
+# The tests' processes share the cores: without this OpenBLAS' threads spin against each other.
+export OPENBLAS_NUM_THREADS ?= 1
 # `check --deploy` looks at a production's settings; the key is thrown away.
 PRODUCTION = HEMATOVISION_PRODUCTION=1 DJANGO_SECRET_KEY=$$($(BIN)/python -c 'import secrets; print(secrets.token_urlsafe(64))')
 

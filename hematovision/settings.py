@@ -4,6 +4,7 @@ Two ways to run, one code: without any variable the system is *embedded* (SQLite
 Celery over the file system); ``DATABASE_URL`` and ``CELERY_BROKER_URL`` make it *scaled*.
 """
 
+import os
 from pathlib import Path
 
 import environ
@@ -14,6 +15,10 @@ from hematovision.secrets import load_or_create_secret_key
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
+
+# Before anything imports NumPy. Processes and threads of ours share the cores already; OpenBLAS'
+# own would spin against them and made fits ten times slower on a busy machine.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 # --- Where things are kept -------------------------------------------------------------------
 DATA_DIR = Path(env.str("HEMATOVISION_DATA_DIR", default=str(BASE_DIR / "var"))).resolve()
