@@ -154,7 +154,7 @@ def fine_tune(
     try:
         for epoch in range(1, schedule.epochs + 1):
             losses = []
-            for inputs, targets in _batches(training, preprocessing, schedule, epoch):
+            for inputs, targets in batches(training, preprocessing, schedule, epoch):
                 losses.append(float(model.train_on_batch(inputs, targets)))
                 done += 1
                 average.follow(done)
@@ -170,7 +170,7 @@ def fine_tune(
     return best.history
 
 
-def _batches(
+def batches(
     part: Part, preprocessing: Preprocessing, schedule: Schedule, epoch: int
 ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
     """An epoch's augmented batches; the next is made while the network learns from one.
