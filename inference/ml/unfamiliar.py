@@ -37,7 +37,7 @@ class Neighbours:
     """
 
     def __init__(self, references: NDArray[np.floating], neighbours: int = NEIGHBOURS) -> None:
-        self._directions = _directions(references)
+        self._directions = directions(references)
         self._neighbours = min(neighbours, len(references))
 
     def distances(self, features: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -54,7 +54,7 @@ class Neighbours:
         """
         found = np.empty(len(features), np.float32)
         # One at a time, for the same reason as in `Head.logits`.
-        for index, direction in enumerate(_directions(features)):
+        for index, direction in enumerate(directions(features)):
             if not direction.any():
                 found[index] = _FAR
                 continue
@@ -107,7 +107,7 @@ def entry(threshold: float) -> dict[str, Any]:
     return {"score": SCORE, "neighbours": NEIGHBOURS, "threshold": threshold, "share": SHARE}
 
 
-def _directions(features: NDArray[np.floating]) -> NDArray[np.float32]:
+def directions(features: NDArray[np.floating]) -> NDArray[np.float32]:
     """Rows of length 1; of 0 where a row is 0."""
     rows = np.asarray(features, np.float32)
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)

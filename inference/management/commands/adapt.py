@@ -11,6 +11,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from hematovision.files.gate import decode
+from inference.management.command_line import command_line
 
 
 class Command(BaseCommand):
@@ -74,7 +75,7 @@ class Command(BaseCommand):
                 cells=options["cells"],
                 held_out=options["held_out"],
                 seed=options["seed"],
-                command=shlex.join(["manage.py", *sys.argv[1:]]),
+                command=command_line(),
             )
             with tqdm(mininterval=2 if sys.stderr.isatty() else 30) as bar:
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 from argparse import ArgumentParser
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from hematovision.files.gate import decode
+from inference.management.command_line import command_line
 
 
 class Command(BaseCommand):
@@ -76,7 +76,7 @@ class Command(BaseCommand):
             explain=options["explain"],
             workers=os.cpu_count() or 1,
             seed=options["seed"],
-            command=shlex.join(["manage.py", *sys.argv[1:]]),
+            command=command_line(),
         )
         try:
             with tqdm(mininterval=2 if sys.stderr.isatty() else 30) as bar:

@@ -12,6 +12,7 @@ from django.conf import settings as django_settings
 from django.core.management.base import BaseCommand, CommandError
 
 from hematovision.files.gate import decode
+from inference.management.command_line import command_line
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -115,7 +116,7 @@ class Command(BaseCommand):
                 adapt_norm=not options["frozen_norm"],
                 **_given(options, "width", "label_smoothing", "views"),
                 licences=tuple(options["licence"]),
-                command=shlex.join(["manage.py", *sys.argv[1:]]),
+                command=command_line(),
             )
             with _Bars(tqdm) as bars:
                 bundle = train(settings, bars.show, decode=decode)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.ml.sidecar import TRAIN, VALIDATION, TrainingFeatures
+from inference.ml.unfamiliar import directions
 from inference.ml.views import view
 
 VIEWS = 8
@@ -32,7 +33,7 @@ class Lookalikes:
 
     def __init__(self, training: TrainingFeatures, classes: int) -> None:
         self._training = training
-        self._references = _directions(training.features)
+        self._references = directions(training.features)
         self._thresholds = self._small_distances(classes) * _SHARE
 
     @property
@@ -42,7 +43,7 @@ class Lookalikes:
 
     def nearest(self, features: NDArray[np.floating]) -> tuple[float, int]:
         """Cosine distance to the most similar crop, of any of some views (V, D) of one crop."""
-        alike = _directions(features) @ self._references.T
+        alike = directions(features) @ self._references.T
         place = int(alike.max(axis=0).argmax())
         return 1 - float(alike[:, place].max()), place
 
@@ -82,9 +83,3 @@ def turned(crop: NDArray[np.uint8], *, averaged: int) -> NDArray[np.uint8]:
     A network that averages over views answers alike to each of them.
     """
     return np.stack([view(crop, index) for index in range(0, VIEWS, averaged)])
-
-
-def _directions(features: NDArray[np.floating]) -> NDArray[np.float32]:
-    rows = np.asarray(features, np.float32)
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows / np.maximum(lengths, np.float32(1e-12))
