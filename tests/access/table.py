@@ -46,7 +46,7 @@ ROWS = [
     Row("inference:models", "Models and their figures", frozenset({A})),
     Row(
         "inference:job",
-        "How far an import, a training or the like is",
+        "How far a training or the like is",
         frozenset({D, A}),
         object="job",
     ),
