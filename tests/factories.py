@@ -17,7 +17,7 @@ from hematovision.files import store
 from hematovision.files.models import StoredImage
 from inference.ml.preprocess import Preprocessing
 from inference.ml.smear import make_smear
-from inference.models import Dataset, DatasetImage, DatasetVersion, Deployment, ModelVersion
+from inference.models import Dataset, DatasetImage, DatasetVersion, Deployment, Job, ModelVersion
 
 PASSWORD = "correct-horse-battery"
 
@@ -87,6 +87,29 @@ class DatasetVersionFactory(DjangoModelFactory[DatasetVersion]):
 def activate(model_version: ModelVersion) -> ModelVersion:
     Deployment.objects.create(model_version=model_version)
     return model_version
+
+
+class JobFactory(DjangoModelFactory[Job]):
+    class Meta:
+        model = Job
+
+    kind = Job.Kind.TRAINING
+
+
+class DatasetFactory(DjangoModelFactory[Dataset]):
+    class Meta:
+        model = Dataset
+
+    name = factory.Sequence(lambda n: f"dataset-{n}")
+
+
+class DatasetVersionFactory(DjangoModelFactory[DatasetVersion]):
+    class Meta:
+        model = DatasetVersion
+
+    dataset = factory.SubFactory(DatasetFactory)
+    number = factory.Sequence(lambda n: n + 1)
+    source = DatasetVersion.Source.ZIP
 
 
 class StoredImageFactory(DjangoModelFactory[StoredImage]):
