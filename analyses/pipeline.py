@@ -20,7 +20,7 @@ from accounts.models import User
 from analyses.models import Analysis, Sample, SampleImage
 from hematovision.celery import app
 from inference.models import ModelVersion
-from inference.selectors import active_model_version
+from inference.registry.selectors import active_model_version
 
 logger = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ from inference.ml.bundle import BundleError, SchemaError
 from inference.ml.engine import CellPrediction, PictureResult
 from inference.ml.finder import FINDER_VERSION, Box
 from inference.ml.quality import measure_quality
-from inference.selectors import active_model_version
+from inference.registry.selectors import active_model_version
 
 logger = logging.getLogger(__name__)
 

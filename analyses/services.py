@@ -29,8 +29,8 @@ from hematovision.files.models import StoredImage
 from hematovision.files.services import image_file_keep, stored_image_create
 from inference.ml.bundle import SchemaError
 from inference.models import ModelVersion
-from inference.selectors import active_model_version, bundle_problem
-from inference.services import model_activate
+from inference.registry.selectors import active_model_version, bundle_problem
+from inference.registry.services import model_activate
 
 FILE_NAME_LENGTH = 200
 

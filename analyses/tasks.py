@@ -8,7 +8,7 @@ from django.conf import settings
 
 from analyses import pipeline
 from hematovision.celery import job
-from inference.selectors import active_model_version
+from inference.registry.selectors import active_model_version
 
 logger = logging.getLogger(__name__)
 

@@ -31,7 +31,7 @@ from hematovision.files.store import StoreError
 from hematovision.files.store import read as read_stored
 from inference.cells import UNFAMILIAR
 from inference.ml.bundle import BundleError
-from inference.selectors import active_model_version
+from inference.registry.selectors import active_model_version
 
 SAMPLES_PER_PAGE = 20
 IMAGES_PER_PAGE = 20

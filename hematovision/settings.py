@@ -204,6 +204,11 @@ ANALYSIS_LEASE_SECONDS = env.int("ANALYSIS_LEASE_SECONDS", default=120)
 ANALYSIS_MAX_ATTEMPTS = env.int("ANALYSIS_MAX_ATTEMPTS", default=3)
 REAPER_SECONDS = env.int("REAPER_SECONDS", default=15)
 
+# --- Datasets, training and other long work ---------------------------------------------------
+JOB_LEASE_SECONDS = env.int("JOB_LEASE_SECONDS", default=60)
+JOB_MAX_ATTEMPTS = env.int("JOB_MAX_ATTEMPTS", default=3)
+JOB_MEMORY_MB = env.int("JOB_MEMORY_MB", default=6000)
+
 # --- Celery: the database row is the truth, the broker only a hint --------------------------
 CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default="filesystem://localhost")
 if CELERY_BROKER_URL.startswith("filesystem://"):
@@ -224,7 +229,10 @@ else:
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_DEFAULT_QUEUE = "default"
-CELERY_TASK_ROUTES = {"analyses.tasks.analyse_queued": {"queue": "inference"}}
+CELERY_TASK_ROUTES = {
+    "analyses.tasks.analyse_queued": {"queue": "inference"},
+    "inference.tasks.work": {"queue": "training"},
+}
 CELERY_TASK_SOFT_TIME_LIMIT = 600
 CELERY_TASK_TIME_LIMIT = 660
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
@@ -236,6 +244,11 @@ CELERY_BEAT_SCHEDULE = {
     "care": {"task": "hematovision.tasks.care", "schedule": 24 * 3600},
     "reap": {
         "task": "analyses.tasks.reap",
+        "schedule": REAPER_SECONDS,
+        "options": {"expires": REAPER_SECONDS},
+    },
+    "reap_jobs": {
+        "task": "inference.tasks.reap",
         "schedule": REAPER_SECONDS,
         "options": {"expires": REAPER_SECONDS},
     },

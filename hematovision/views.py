@@ -16,7 +16,7 @@ from accounts.selectors import people_for
 from analyses import selectors as analyses
 from analyses import viewing
 from inference.cells import cell_class, in_order, not_recognised
-from inference.selectors import active_model_version
+from inference.registry.selectors import active_model_version
 
 RECENT_SAMPLES = 6
 

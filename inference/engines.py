@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from django.conf import settings
 
 from inference.ml.bundle import BundleError, SchemaError, load_bundle
-from inference.selectors import bundle_folder
+from inference.registry.selectors import bundle_folder
 
 logger = logging.getLogger(__name__)
 

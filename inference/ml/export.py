@@ -29,10 +29,7 @@ from inference.ml.litert import FeatureNetwork
 from inference.ml.network import build_classifier, feature_map
 from inference.ml.preprocess import Preprocessing, to_network
 from inference.ml.sidecar import Head, ManifestRow, TrainingFeatures, write_manifest
-from inference.ml.writing import ExportError, bundle_draft, write_card
-
-PARITY = 1e-3
-"""Largest difference of a probability between Keras and LiteRT that is let through."""
+from inference.ml.writing import PARITY, ExportError, bundle_draft, write_card
 
 
 def to_tflite(model: keras.Model) -> bytes:

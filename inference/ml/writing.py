@@ -16,6 +16,9 @@ from inference.ml.bundle import CARD_NAME, SCHEMA_VERSION, Card, load_bundle, sh
 from inference.ml.finder import FINDER_VERSION
 from inference.ml.preprocess import Preprocessing
 
+PARITY = 1e-3
+"""Largest difference of a probability between Keras and LiteRT that is let through."""
+
 
 class ExportError(Exception):
     """A model cannot be written; the message says why."""

@@ -25,8 +25,8 @@ from inference.ml.engine import CellPrediction, PictureResult
 from inference.ml.finder import Box
 from inference.ml.quality import Quality
 from inference.models import ModelVersion
-from inference.selectors import bundle_folder
-from inference.services import bundle_register
+from inference.registry.selectors import bundle_folder
+from inference.registry.services import bundle_register
 from tests.bundles import make_bundle
 from tests.factories import (
     AnalysisFactory,

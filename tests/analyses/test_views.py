@@ -23,8 +23,8 @@ from analyses.selectors import samples_to_look_at
 from hematovision.files.upload_handlers import BoundedUploadHandler
 from inference.ml.bundle import CARD_NAME, SCHEMA_VERSION
 from inference.models import ModelVersion
-from inference.selectors import bundle_folder
-from inference.services import bundle_register, model_activate
+from inference.registry.selectors import bundle_folder
+from inference.registry.services import bundle_register, model_activate
 from tests.bundles import make_bundle
 from tests.factories import (
     ModelVersionFactory,

@@ -13,8 +13,8 @@ from accounts.permissions import Role
 from inference import engines
 from inference.ml.bundle import BundleError
 from inference.models import ModelVersion
-from inference.selectors import active_model_version, bundle_folder
-from inference.services import bundle_register, model_activate
+from inference.registry.selectors import active_model_version, bundle_folder
+from inference.registry.services import bundle_register, model_activate
 from tests.bundles import make_bundle
 from tests.factories import ModelVersionFactory, UserFactory
 
@@ -108,7 +108,7 @@ def test_registering_again_mends_a_damaged_copy(folder: Path) -> None:
 SERVING = """
 import sys, django
 django.setup()
-import analyses.tasks, analyses.views, hematovision.urls, hematovision.wsgi, inference.views
+import analyses.tasks, analyses.views, hematovision.urls, hematovision.wsgi, inference.tasks
 import inference.ml.engine, inference.ml.explain
 heavy = {"tensorflow", "keras", "sklearn", "matplotlib", "jax", "torch"}
 print(sorted(heavy & set(sys.modules)))

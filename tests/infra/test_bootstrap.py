@@ -12,7 +12,7 @@ from analyses import pipeline
 from analyses.models import Analysis
 from inference.ml.bundle import CARD_NAME, SCHEMA_VERSION, TFLITE_NAME
 from inference.models import Deployment, ModelVersion
-from inference.selectors import active_model_version, bundle_folder
+from inference.registry.selectors import active_model_version, bundle_folder
 from tests.bundles import make_bundle
 from tests.factories import AnalysisFactory, SampleFactory
 from tests.system import passwords_in

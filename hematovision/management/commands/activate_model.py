@@ -7,8 +7,8 @@ from django.core.management import BaseCommand, CommandError, CommandParser
 
 from analyses.services import model_put_in_use
 from inference.ml.bundle import BundleError
-from inference.selectors import model_versions
-from inference.services import bundle_register
+from inference.registry.selectors import model_versions
+from inference.registry.services import bundle_register
 
 
 class Command(BaseCommand):

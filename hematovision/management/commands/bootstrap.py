@@ -8,8 +8,8 @@ from django.core.management import BaseCommand, call_command
 from accounts.services import first_people_create
 from analyses.services import model_put_in_use
 from inference.ml.bundle import BundleError, SchemaError
-from inference.selectors import active_model_version, bundle_problem
-from inference.services import bundle_register
+from inference.registry.selectors import active_model_version, bundle_problem
+from inference.registry.services import bundle_register
 
 RULE = "-" * 72
 

@@ -12,7 +12,7 @@ from accounts import audit
 from accounts.models import User
 from inference.ml.bundle import BundleError, load_bundle
 from inference.models import Deployment, ModelVersion
-from inference.selectors import active_model_version, bundle_folder
+from inference.registry.selectors import active_model_version, bundle_folder
 
 
 def bundle_register(*, folder: Path, by: User | None) -> ModelVersion:

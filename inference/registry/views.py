@@ -6,7 +6,7 @@ from django.views.decorators.http import require_GET
 
 from accounts.access import AuthenticatedRequest, requires
 from accounts.permissions import Permission
-from inference import selectors
+from inference.registry import selectors
 
 
 @requires(Permission.VIEW_MODELS)
