@@ -70,13 +70,13 @@ class DatasetVersion(models.Model):
             models.UniqueConstraint(fields=["dataset", "number"], name="dataset_version_unique"),
         )
 
+    def __str__(self) -> str:
+        return f"{self.dataset} v{self.number}"
+
     @property
     def folder(self) -> Path:
         """Its report, plots and manifest, written by its job."""
         return Path(settings.MEDIA_ROOT) / "datasets" / str(self.pk)
-
-    def __str__(self) -> str:
-        return f"{self.dataset} v{self.number}"
 
 
 class DatasetImage(models.Model):
@@ -132,10 +132,15 @@ class DatasetUpload(models.Model):
         DatasetVersion, null=True, on_delete=models.SET_NULL, related_name="upload"
     )
 
+    def __str__(self) -> str:
+        return f"{self.file_name} ({self.received} of {self.size} bytes)"
+
     @property
     def path(self) -> Path:
         """The archive: on the disk of the store, away from it until it is whole and imported."""
         return Path(settings.MEDIA_ROOT) / "incoming" / "datasets" / str(self.uuid)
 
-    def __str__(self) -> str:
-        return f"{self.file_name} ({self.received} of {self.size} bytes)"
+    @property
+    def table_path(self) -> Path:
+        """The table of labels or source photographs that was sent beside it, if one was."""
+        return self.path.with_suffix(".csv")
