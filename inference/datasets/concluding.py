@@ -1,4 +1,4 @@
-"""The last steps of a version's job: look at the data, keep the pictures, make the version ready."""
+"""The end of a version's job: look at the data, keep the pictures, make the version ready."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from inference.datasets.finding import find
 from inference.datasets.records import Journal
 from inference.jobs import queue
 from inference.jobs.kinds import JobError
-from inference.ml.datasets.archive import ArchiveError
+from inference.ml.datasets.contents import ArchiveError
 from inference.ml.datasets.layout import LayoutError
 from inference.ml.datasets.tables import TableError
 from inference.models import DatasetVersion
