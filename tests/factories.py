@@ -17,7 +17,7 @@ from hematovision.files import store
 from hematovision.files.models import StoredImage
 from inference.ml.preprocess import Preprocessing
 from inference.ml.smear import make_smear
-from inference.models import Dataset, DatasetImage, DatasetVersion, Deployment, ModelVersion
+from inference.models import Dataset, DatasetImage, DatasetVersion, Deployment, Job, ModelVersion
 
 PASSWORD = "correct-horse-battery"
 
@@ -87,6 +87,13 @@ class DatasetVersionFactory(DjangoModelFactory[DatasetVersion]):
 def activate(model_version: ModelVersion) -> ModelVersion:
     Deployment.objects.create(model_version=model_version)
     return model_version
+
+
+class JobFactory(DjangoModelFactory[Job]):
+    class Meta:
+        model = Job
+
+    kind = Job.Kind.TRAINING
 
 
 class StoredImageFactory(DjangoModelFactory[StoredImage]):

@@ -369,6 +369,12 @@ class Migration(migrations.Migration):
                 ),
                 ("started_at", models.DateTimeField(null=True)),
                 ("stage_started_at", models.DateTimeField(null=True)),
+                (
+                    "stage_started_with",
+                    models.PositiveIntegerField(
+                        default=0, help_text="steps of the stage that an earlier attempt has done"
+                    ),
+                ),
                 ("finished_at", models.DateTimeField(null=True)),
                 (
                     "requested_by",
