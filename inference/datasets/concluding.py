@@ -16,6 +16,7 @@ from hematovision.files import store
 from hematovision.files.gate import open_upright
 from hematovision.files.models import StoredImage
 from hematovision.files.pictures import jpeg
+from inference.datasets.looking import MANIFEST_NAME
 from inference.datasets.records import Found, Record
 from inference.jobs import queue
 from inference.jobs.kinds import Cancelled
@@ -29,9 +30,6 @@ if TYPE_CHECKING:
 ROWS_AT_ONCE = 500  # of one transaction, so that nobody waits long for the database
 LEFT_OUT_KEPT = 5000  # rows; the summary counts the rest
 SAMPLE_SIDE = 160  # pixels, in the saved report
-MANIFEST_NAME = "manifest.jsonl"
-REPORT_NAME = "report.html"
-FIGURES_NAME = "report.json"
 
 
 def conclude(
@@ -46,7 +44,6 @@ def conclude(
     staging.move_in()
     _write_rows(running, version, found.records)
     _make_ready(running.job, version, found, exploration, manifest_sha256)
-    running.log(f"{version} is ready.")
 
 
 def _explore(found: Found) -> Exploration:

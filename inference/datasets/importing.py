@@ -7,13 +7,13 @@ import that fails or is cancelled leaves nothing, one whose process was killed g
 from __future__ import annotations
 
 import errno
-import shutil
 from typing import TYPE_CHECKING
 
 from hematovision.files import store
 from inference.datasets.concluding import conclude
 from inference.datasets.finding import find
-from inference.datasets.records import Journal
+from inference.datasets.traces import leave_no_trace, workshop
+from inference.datasets.uploads import files_remove
 from inference.jobs import queue
 from inference.jobs.kinds import JobError
 from inference.ml.datasets.contents import ArchiveError
@@ -33,15 +33,14 @@ def run(running: Running) -> None:
         Cancelled: a person has asked for the end; likewise.
     """
     version = DatasetVersion.objects.select_related("dataset", "parent").get(job=running.job)
-    staging = store.Staging(running.folder / "staging")
-    journal = Journal(running.folder / "journal.jsonl")
+    staging, journal = workshop(running.job)
     try:
         if version.ready_at is None:  # else an earlier attempt died after its last step
             found = find(running, version, staging, journal)
             conclude(running, version, found, staging)
     except BaseException as error:
         if queue.held(running.job.pk, running.job.claim).exists():  # else another attempt's
-            _leave_no_trace(version, staging, journal)
+            leave_no_trace(version)
         if isinstance(error, ArchiveError | LayoutError | TableError | store.StoreError):
             raise JobError(str(error)) from error
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -51,18 +50,5 @@ def run(running: Running) -> None:
         raise
     staging.discard()
     journal.discard()
-    archive_remove(version)
-
-
-def archive_remove(version: DatasetVersion) -> None:
-    """Delete the uploaded archive, which the store has made superfluous."""
     if upload := getattr(version, "upload", None):
-        upload.path.unlink(missing_ok=True)
-        upload.table_path.unlink(missing_ok=True)
-
-
-def _leave_no_trace(version: DatasetVersion, staging: store.Staging, journal: Journal) -> None:
-    staging.discard()
-    journal.discard()
-    version.images.all().delete()
-    shutil.rmtree(version.folder, ignore_errors=True)
+        files_remove(upload)

@@ -54,6 +54,17 @@ def dataset_create(
 
 
 @transaction.atomic
+def dataset_update(*, dataset: Dataset, licence: str, description: str, by: User) -> None:
+    """Change what is said of a dataset. Its name stands in models, and stays."""
+    before = {"licence": dataset.licence, "description": dataset.description}
+    dataset.licence = licence
+    dataset.description = description
+    dataset.full_clean()
+    dataset.save()
+    audit.record(audit.Action.DATASET_CHANGED, actor=by, subject=dataset, before=before)
+
+
+@transaction.atomic
 def dataset_version_from_cells(
     *, dataset: Dataset, cells: Iterable[LabelledCell], by: User | None
 ) -> DatasetVersion:
