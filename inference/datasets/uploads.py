@@ -94,7 +94,6 @@ def upload_begin(*, file_name: str, size: int, last_modified: int, by: User) -> 
     upload = DatasetUpload(
         file_name=file_name, size=size, last_modified=last_modified, created_by=by
     )
-    upload.full_clean()
     upload.path.parent.mkdir(parents=True, exist_ok=True)
     upload.path.touch()
     upload.save()
@@ -238,7 +237,7 @@ def archive_upload(
     by: User,
 ) -> DatasetVersion:
     """A whole archive that came with one request. Raises as the steps of which it is made."""
-    upload = upload_begin(file_name=file_name, size=size, last_modified=0, by=by)
+    upload = upload_begin(file_name=file_name[:300], size=size, last_modified=0, by=by)
     offset = 0
     for chunk in chunks:
         if offset >= upload.received:
