@@ -33,7 +33,7 @@ class DataError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A labelled picture of one cell.
+    """A labelled cell: the main cell of a picture, or one of several with a box of its own.
 
     Attributes
     ----------
@@ -41,11 +41,15 @@ class Item:
     dataset : str
         The last two parts of its folder's path, e.g. ``bccd/TRAIN``.
     label : str
-        Its class folder's name in lower case.
+        Its class, in lower case.
     group : str
         The source photograph, unique over all data sets.
     sha256 : str
-        Of the file.
+        Of the file. Items of one file are of one photograph.
+    box : Box or None
+        Where the cell lies; None for the main cell, as the finder sees it.
+    part : str
+        Where the one who gave it had put it: ``train``, ``test`` or nowhere.
     """
 
     path: Path
@@ -53,6 +57,13 @@ class Item:
     label: str
     group: str
     sha256: str
+    box: Box | None = None
+    part: str = ""
+
+    @property
+    def key(self) -> tuple[str, Box | None]:
+        """What is classified, whatever it is called."""
+        return self.sha256, self.box
 
     @property
     def stratum(self) -> str:

@@ -87,7 +87,7 @@ def answer(
     workers: int = 2,
     advance: Callable[[], None] = lambda: None,
 ) -> Answers:
-    """Find, cut and classify the main cell of each picture.
+    """Cut and classify each item's cell: that of its box, or the main cell, which is looked for.
 
     Parameters
     ----------
@@ -113,10 +113,9 @@ def answer(
 
     def one(item: Item) -> tuple[Box, CellPrediction, tuple[str, float] | None] | None:
         image = picture(item, decode)
-        found = find_cells(image)  # as serving does, which has no label that would help
-        if not found:
+        box = item.box or _main_cell(image)
+        if box is None:
             return None
-        box = found[0].box
         crop = crop_cell(prepare(image, parameters), box, parameters)
         features = engine.features(turned(crop, averaged=bundle.card.network["views"]))
         distance, place = lookalikes.nearest(features)
@@ -149,6 +148,12 @@ def answer(
         copies=list(copies),
         copies_unknown=tuple(bundle.classes[index] for index in lookalikes.blind),
     )
+
+
+def _main_cell(image: NDArray[np.uint8]) -> Box | None:
+    """As serving finds it, which has no label that would help."""
+    found = find_cells(image)
+    return found[0].box if found else None
 
 
 def cut(

@@ -140,11 +140,11 @@ def unknown_classes(answers: Answers, *, seed: int, resamples: int = 2000) -> di
 def compared(ours: Answers, theirs: Answers, *, seed: int) -> dict[str, Any]:
     """A paired test of two models' answers to the same pictures, with classes both know."""
     both_know = set(ours.classes) & set(theirs.classes)
-    their_place = {item.path: at for at, item in enumerate(theirs.items)}
+    their_place = {item.key: at for at, item in enumerate(theirs.items)}
     pairs = [
-        (at, their_place[item.path])
+        (at, their_place[item.key])
         for at, item in enumerate(ours.items)
-        if item.label in both_know and item.path in their_place
+        if item.label in both_know and item.key in their_place
     ]
     if not pairs:
         return {"images": 0}
