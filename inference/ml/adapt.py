@@ -196,7 +196,11 @@ def read_site(
     """
     listing = list_items(settings.data, settings.groups)
     items = _unseen(listing, bundle)
-    rows = kept_rows([item.group for item in items], [item.sha256 for item in items])
+    rows = kept_rows(
+        [item.group for item in items],
+        [item.label for item in items],
+        [item.sha256 for item in items],
+    )
     chosen = [items[row] for row in rows]
     done = 0
 
@@ -245,6 +249,7 @@ def thinned(
     learned = np.flatnonzero(both.sides == TRAIN)
     kept = kept_rows(
         both.groups[learned].tolist(),
+        both.labels[learned].astype(str).tolist(),
         both.shas[learned].tolist(),
         most=max(most - (len(both) - len(learned)), 1),
     )

@@ -313,7 +313,7 @@ def test_a_search_that_is_cut_short_says_so(
     home: TrainingFeatures, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert solve(home.features, home.labels, classes=3).converged
-    monkeypatch.setattr("inference.ml.last_layer._MOST_STEPS", 2)
+    monkeypatch.setattr("inference.ml.last_layer.MOST_STEPS", 2)
     assert not solve(home.features, home.labels, classes=3).converged
 
 
