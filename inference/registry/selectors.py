@@ -27,6 +27,24 @@ def active_model_version(site: Site | None = None) -> ModelVersion | None:
     return default.model_version if default else None
 
 
+@dataclass(frozen=True)
+class Previous:
+    """What a site, or all, used before the last change; None: the default."""
+
+    model_version: ModelVersion | None
+
+
+def previous_of(site: Site | None) -> Previous | None:
+    """What going back leads to, or None where nothing was changed yet.
+
+    Going back is a change as well, so going back twice leads to where one was.
+    """
+    rows = list(Deployment.objects.filter(site=site).select_related("model_version")[:2])
+    if not rows or (site is None and len(rows) == 1):
+        return None
+    return Previous(rows[1].model_version if len(rows) == 2 else None)
+
+
 def serving() -> list[tuple[Site | None, ModelVersion]]:
     """Which version serves where: the default for all (site None), then sites with their own."""
     newest = Deployment.objects.order_by().values("site").annotate(last=Max("pk")).values("last")
