@@ -19,7 +19,10 @@ from analyses.models import (
     ACCESSION_TAKEN,
     AccessionCounter,
     Analysis,
+    Cell,
     Patient,
+    Prediction,
+    Review,
     Sample,
     SampleImage,
 )
@@ -27,6 +30,7 @@ from analyses.selectors import same_picture_warning
 from hematovision.files.gate import GateError
 from hematovision.files.models import StoredImage
 from hematovision.files.services import image_file_keep, stored_image_create
+from inference.cells import answers_for
 from inference.registry.selectors import active_model_version
 
 FILE_NAME_LENGTH = 200
@@ -62,6 +66,7 @@ class NewSample:
     patient_identifier: str = ""
     batch: UUID | None = None
     is_synthetic: bool = False
+    training_consent: bool = False
 
 
 def sample_create(*, new: NewSample, by: User) -> Sample:
@@ -87,8 +92,8 @@ def _sample_of_batch(new: NewSample, by: User) -> Sample | None:
     """The sample that an earlier request of this batch has made.
 
     Raises:
-        ValidationError: that one was told another accession number, patient or site: a picture
-            must never slip under the wrong patient.
+        ValidationError: that one was told another accession number, patient, site or consent: a
+            picture must never slip under the wrong patient.
     """
     if new.batch is None:
         return None
@@ -100,6 +105,7 @@ def _sample_of_batch(new: NewSample, by: User) -> Sample | None:
         made.site_id != new.site.pk
         or patient != new.patient_identifier
         or new.accession_number not in ("", made.accession_number)
+        or made.training_consent != new.training_consent
     ):
         raise ValidationError(
             "This upload was begun for another sample. Reload the page and send it anew."
@@ -118,6 +124,7 @@ def _sample_insert(*, new: NewSample, by: User) -> Sample:
         patient=patient,
         batch=new.batch,
         is_synthetic=new.is_synthetic,
+        training_consent=new.training_consent,
         created_by=by,
     )
     sample.full_clean()
@@ -129,6 +136,7 @@ def _sample_insert(*, new: NewSample, by: User) -> Sample:
         site=new.site.name,
         patient=new.patient_identifier or None,
         synthetic=new.is_synthetic,
+        training_consent=new.training_consent,
     )
     return sample
 
@@ -223,6 +231,45 @@ def analysis_retry(*, analysis: Analysis, by: User) -> None:
     analysis.save()
     audit.record(audit.Action.ANALYSIS_RETRIED, actor=by, subject=analysis, failed_with=reason)
     pipeline.hint_on_commit()
+
+
+@transaction.atomic
+def cell_review(*, cell: Cell, label: str, by: User) -> Review:
+    """Add a person's answer. The model's own stays; the same answer twice by one person is one.
+
+    Raises:
+        ValidationError: nobody can say this of a cell.
+    """
+    cell = Cell.objects.select_for_update(of=("self",)).select_related("review").get(pk=cell.pk)
+    model_version = cell.sample_image.sample.model_version
+    known = answers_for(model_version.classes if model_version else ())
+    if not any(label in labels for labels in known.values()):
+        raise ValidationError("Choose what the cell is from the list.")
+    before = cell.review
+    if before and (before.label, before.by_id) == (label, by.pk):
+        return before
+    said = Prediction.objects.filter(cell=cell, model_version=model_version).first()
+    review = Review.objects.create(cell=cell, label=label, prediction=said, by=by)
+    Cell.objects.filter(pk=cell.pk).update(review=review)
+    audit.record(
+        audit.Action.CELL_REVIEWED,
+        actor=by,
+        subject=cell,
+        sample=cell.sample_image.sample_id,
+        answer=label,
+        before=before.label if before else None,
+        model_said=said.label if said else None,
+        model=model_version.version if model_version else None,
+    )
+    return review
+
+
+@transaction.atomic
+def consent_set(*, sample: Sample, given: bool, by: User) -> None:
+    """Say whether pictures of a sample may be used to train and test models, from now on."""
+    changed = Sample.objects.filter(pk=sample.pk, training_consent=not given)
+    if changed.update(training_consent=given):
+        audit.record(audit.Action.CONSENT_CHANGED, actor=by, subject=sample, given=given)
 
 
 @transaction.atomic

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import cache
 
-from inference.ml.data import Item, regrouped
+from inference.ml.data import Item, Listing, regrouped
 from inference.ml.sidecar import ManifestRow
 
 HELD_BACK = "test"
@@ -69,6 +69,20 @@ def trained_on(items: Sequence[Item], manifest: Sequence[ManifestRow]) -> list[I
         for item in items
         if item.group in tainted or (item.dataset, name_of(item.group)) in photographs
     ]
+
+
+def unseen(listing: Listing, manifest: Sequence[ManifestRow]) -> Listing:
+    """What of a listing was neither used to train a model nor to choose among models.
+
+    Parameters
+    ----------
+    listing : Listing
+    manifest : sequence of ManifestRow
+        Of the model's bundle.
+    """
+    items = with_photographs(listing.items, manifest)
+    used = set(trained_on(items, manifest))
+    return Listing([item for item in items if item not in used], listing.groups_unknown)
 
 
 def named_alike(items: Sequence[Item], manifest: Sequence[ManifestRow]) -> list[Item]:
