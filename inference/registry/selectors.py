@@ -96,6 +96,11 @@ def bundle_folder(model_version: ModelVersion) -> Path:
     return Path(settings.MEDIA_ROOT) / "models" / model_version.version
 
 
+def report_folder(model_version: ModelVersion) -> Path:
+    """Where the newest evaluation of this version lies: ``report.html`` and ``report.json``."""
+    return Path(settings.MEDIA_ROOT) / "reports" / model_version.version
+
+
 def bundle_problem(model_version: ModelVersion) -> BundleError | None:
     """Why this version's files cannot be used (`SchemaError`: whatever becomes of them), if so."""
     try:
