@@ -6,17 +6,22 @@ itself and takes nothing along. It prints why the bundle cannot be used, if so.
 
 from __future__ import annotations
 
+import gzip
 import resource
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
 
 from inference.ml.bundle import BundleError, load_bundle
+from inference.ml.sidecar import read_manifest
 
 SECONDS = 60
 MEMORY = 4 * 2**30
+UNPACKED = 256 * 2**20
+"""Of features, head and manifest each: ten times what training writes."""
 
 _REFUSED = 3
 
@@ -63,6 +68,10 @@ def answer_once(folder: Path) -> None:
     from inference.ml.engine import Engine
 
     bundle = load_bundle(folder)
+    for path in (bundle.head_path, bundle.features_path, bundle.manifest_path):
+        if _unpacked_size(path) > UNPACKED:
+            raise BundleError(f"{path.name} would unpack to more than {UNPACKED // 2**20} MB.")
+    read_manifest(bundle.manifest_path)
     engine = Engine(bundle)
     size = bundle.card.preprocessing.size
     plain = np.full((size, size, 3), 230, np.uint8)
@@ -79,6 +88,18 @@ def answer_once(folder: Path) -> None:
         )
 
 
+def _unpacked_size(path: Path) -> int:
+    """Bytes of a packed file's content, as far as the limit."""
+    if path.suffix == ".gz":
+        size = 0
+        with gzip.open(path) as file:
+            while size <= UNPACKED and (chunk := file.read(2**20)):
+                size += len(chunk)
+        return size
+    with zipfile.ZipFile(path) as archive:
+        return sum(member.file_size for member in archive.infolist())
+
+
 def main() -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
@@ -88,7 +109,7 @@ def main() -> None:
     except BundleError as error:
         sys.stdout.write(f"{error}\n")
         sys.exit(_REFUSED)
-    except (ValueError, RuntimeError, MemoryError) as error:
+    except (ValueError, RuntimeError, MemoryError, OSError, EOFError, zipfile.BadZipFile) as error:
         sys.stdout.write(f"The model cannot be used ({error}). Train or copy it again.\n")
         sys.exit(_REFUSED)
 

@@ -4,9 +4,7 @@ from dataclasses import dataclass
 
 from django.core.exceptions import ValidationError
 
-from accounts.models import Site
 from inference.models import Comparison, ModelVersion
-from inference.registry.selectors import active_model_version
 
 
 class GateError(ValidationError):
@@ -28,13 +26,12 @@ class Gate:
     objection: str = ""
 
 
-def gate_of(candidate: ModelVersion, site: Site | None) -> Gate:
-    """What the gate says of a candidate at a site, or for all (None).
+def gate_of(candidate: ModelVersion, baseline: ModelVersion | None) -> Gate:
+    """What the gate says of a candidate where the baseline is in use.
 
     The first model of an installation has nothing to be compared with, and a site may fix what it
     uses already.
     """
-    baseline = active_model_version(site)
     if baseline is None or baseline == candidate:
         return Gate(baseline)
     told = (

@@ -161,7 +161,7 @@ def model_promote(
         _lock()
         _check_unchanged(site, expected_active)
         _check_change(model_version, site)
-        gate = gate_of(model_version, site)
+        gate = gate_of(model_version, expected_active)
         if gate.objection and not override_reason:
             raise GateError(
                 f"{gate.objection} To put it in use all the same, give a second reason."

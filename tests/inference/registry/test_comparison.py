@@ -119,7 +119,7 @@ def test_an_equal_candidate_passes_and_has_its_report(
 ) -> None:
     candidate = register("candidate")
     comparison = comparison_start(candidate=candidate, baseline=baseline, by=admin)
-    assert gate_of(candidate, None).objection
+    assert gate_of(candidate, baseline).objection
     assert work().status == "done", Job.objects.get().error
     comparison.refresh_from_db()
     assert comparison.passed is True, comparison.result["checks"]
@@ -131,7 +131,7 @@ def test_an_equal_candidate_passes_and_has_its_report(
         "report.html",
         "report.json",
     }
-    gate = gate_of(candidate, None)
+    gate = gate_of(candidate, baseline)
     assert (gate.comparison, gate.objection) == (comparison, "")
 
 
@@ -143,7 +143,7 @@ def test_a_worse_candidate_does_not_pass(
     assert work().status == "done"
     comparison.refresh_from_db()
     assert comparison.passed is False
-    assert "worse than chance explains" in gate_of(candidate, None).objection
+    assert "worse than chance explains" in gate_of(candidate, baseline).objection
 
 
 def test_without_pictures_that_both_have_not_seen_nobody_passes(
@@ -161,7 +161,7 @@ def test_without_pictures_that_both_have_not_seen_nobody_passes(
     assert comparison.passed is False
     assert not comparison.dataset_versions.exists()
     assert not report_folder(candidate).exists()
-    assert "Only 0 photographs are left" in gate_of(candidate, None).objection
+    assert "Only 0 photographs are left" in gate_of(candidate, baseline).objection
 
 
 def test_without_any_dataset_the_verdict_says_so(
@@ -170,7 +170,7 @@ def test_without_any_dataset_the_verdict_says_so(
     candidate = register("candidate")
     comparison_start(candidate=candidate, baseline=baseline, by=admin)
     assert work().status == "done"
-    assert "Only 0 photographs are left" in gate_of(candidate, None).objection
+    assert "Only 0 photographs are left" in gate_of(candidate, baseline).objection
 
 
 def test_a_damaged_baseline_is_told_and_the_candidate_waits(
