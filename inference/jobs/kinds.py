@@ -9,7 +9,9 @@ from inference.models import Job
 if TYPE_CHECKING:
     from inference.jobs.child import Running
 
-RUNNERS: dict[str, str] = {}
+RUNNERS: dict[str, str] = {
+    Job.Kind.COMPARISON: "inference.registry.comparing:compare",
+}
 """From a kind to ``module:function``; the function takes the `Running` job and returns when done.
 
 It raises `JobError` with a sentence for a person, `Cancelled` when `Running.stop` said so.
