@@ -39,7 +39,7 @@ def analyse(analysis: Analysis) -> None:
         site = analysis.sample_image.sample.site
         if analysis.model_version == active_model_version(site):  # a new sample fares no better
             pipeline.wait_for_model(analysis, NO_MODEL_RUNS)
-        else:
+        elif not pipeline.change_over(analysis):
             pipeline.fail(analysis, str(error), final=True)
     except BundleError as error:
         pipeline.wait_for_model(analysis, str(error))

@@ -1,4 +1,4 @@
-"""Evaluate a bundle on folders of labelled pictures: check, answer, measure, report."""
+"""Evaluate a bundle on labelled pictures: check, answer, measure, report."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from inference.ml.bundle import Bundle, load_bundle
-from inference.ml.data import DataError, Decode, Item, Listing, count_by, list_items
+from inference.ml.data import DataError, Decode, Item, Listing, count_by
 from inference.ml.engine import Engine
 from inference.ml.evaluation.answers import Answers, answer, cut
 from inference.ml.evaluation.leakage import (
@@ -42,8 +42,6 @@ class Settings:
     Attributes
     ----------
     bundle : Path
-    data, groups : tuple of Path
-        Folders of class sub-folders; tables of source photographs.
     out : Path
         Folder for ``report.html`` and ``report.json``.
     held_back : bool
@@ -60,9 +58,7 @@ class Settings:
     """
 
     bundle: Path
-    data: tuple[Path, ...]
     out: Path
-    groups: tuple[Path, ...] = ()
     held_back: bool = False
     against: Path | None = None
     explain: int = 60
@@ -71,11 +67,15 @@ class Settings:
     command: str = ""
 
 
-def run(settings: Settings, report: Report = lambda *_: None, *, decode: Decode) -> dict[str, Any]:
+def run(
+    listing: Listing, settings: Settings, report: Report = lambda *_: None, *, decode: Decode
+) -> dict[str, Any]:
     """Evaluate, and write ``report.html`` and ``report.json``.
 
     Parameters
     ----------
+    listing : Listing
+        E.g. of folders, by `list_items`.
     settings : Settings
     report : callable
     decode : callable
@@ -93,7 +93,6 @@ def run(settings: Settings, report: Report = lambda *_: None, *, decode: Decode)
     """
     bundle = load_bundle(settings.bundle)
     against = load_bundle(settings.against) if settings.against else None
-    listing = list_items(settings.data, settings.groups)
     items, dropped = _fit_to_evaluate(listing, bundle, against, settings)
     try:
         settings.out.mkdir(parents=True, exist_ok=True)
