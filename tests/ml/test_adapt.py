@@ -280,8 +280,8 @@ def test_pictures_that_the_model_was_made_with_are_refused(
     first, listing = Settings(small.path, tmp_path / "first"), list_items((folder,))
     adapt(first, listing, decode=decode)
 
+    again = replace(first, bundle=tmp_path / "first", out=tmp_path / "second")
     with pytest.raises(DataError, match="of the 12 pictures"):
-        again = replace(first, bundle=tmp_path / "first", out=tmp_path / "second")
         adapt(again, listing, decode=decode)
     assert not (tmp_path / "second").exists()
 
