@@ -67,9 +67,9 @@ def hint() -> None:
 
 
 def _pinned_model(sample: Sample) -> ModelVersion | None:
-    """One sample is read by one model: the one in use when its first image was queued."""
+    """One sample is read by one model: its site's when its first image was queued."""
     if sample.model_version is None:
-        sample.model_version = active_model_version()
+        sample.model_version = active_model_version(sample.site)
         if sample.model_version is not None:
             sample.save(update_fields=["model_version"])
     return sample.model_version
@@ -106,7 +106,10 @@ def claim(*, worker: str) -> list[Analysis]:
     return list(
         Analysis.objects.filter(pk__in=pks)
         .select_related(
-            "sample_image__stored_image", "sample_image__sample", "model_version", "requested_by"
+            "sample_image__stored_image",
+            "sample_image__sample__site",
+            "model_version",
+            "requested_by",
         )
         .order_by("-priority", "due_at", "pk")
     )
@@ -211,7 +214,9 @@ def _queue_waiting_images() -> int:
     """Queue images that were uploaded while no model was active."""
     if active_model_version() is None:
         return 0
-    waiting = SampleImage.objects.filter(analyses=None).select_related("sample", "uploaded_by")
+    waiting = SampleImage.objects.filter(analyses=None).select_related(
+        "sample__site", "uploaded_by"
+    )
     count = 0
     for sample_image in waiting[:1000]:
         with transaction.atomic():

@@ -36,7 +36,8 @@ def analyse(analysis: Analysis) -> None:
     try:
         complete(analysis, _read(analysis))
     except SchemaError as error:
-        if analysis.model_version == active_model_version():  # a new sample would fare no better
+        site = analysis.sample_image.sample.site
+        if analysis.model_version == active_model_version(site):  # a new sample fares no better
             pipeline.wait_for_model(analysis, NO_MODEL_RUNS)
         else:
             pipeline.fail(analysis, str(error), final=True)

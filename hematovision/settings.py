@@ -199,6 +199,7 @@ MODEL_BUNDLE = Path(
     env.str("MODEL_BUNDLE", default=str(BASE_DIR / "inference" / "bundles" / "default"))
 )
 ENGINE_THREADS = env.int("ENGINE_THREADS", default=1)
+ENGINES_OPEN = env.int("ENGINES_OPEN", default=4)
 ANALYSIS_CLAIM_SIZE = env.int("ANALYSIS_CLAIM_SIZE", default=32)
 ANALYSIS_LEASE_SECONDS = env.int("ANALYSIS_LEASE_SECONDS", default=120)
 ANALYSIS_MAX_ATTEMPTS = env.int("ANALYSIS_MAX_ATTEMPTS", default=3)

@@ -21,7 +21,7 @@ class StoreError(RuntimeError):
 def write(data: bytes) -> str:
     """Store the bytes and return their SHA-256 in hexadecimal. Idempotent."""
     sha256 = hashlib.sha256(data).hexdigest()
-    path = _path(sha256)
+    path = path_of(sha256)
     if not path.exists():
         _write_and_rename(path, data, durable=True)
     return sha256
@@ -34,7 +34,7 @@ def read(sha256: str) -> bytes:
         StoreError: there is no such file, or its bytes are no longer those that were stored.
     """
     try:
-        data = _path(sha256).read_bytes()
+        data = path_of(sha256).read_bytes()
     except OSError as error:
         raise StoreError(
             f"The stored file {sha256[:12]} cannot be read: {error.strerror}."
@@ -42,6 +42,11 @@ def read(sha256: str) -> bytes:
     if hashlib.sha256(data).hexdigest() != sha256:
         raise StoreError(f"The stored file {sha256[:12]} is damaged: restore it from a backup.")
     return data
+
+
+def path_of(sha256: str) -> Path:
+    """Where a stored file lies, for a reader that checks the bytes itself."""
+    return Path(settings.MEDIA_ROOT) / "sha256" / sha256[:2] / sha256[2:4] / sha256
 
 
 def derived(sha256: str, name: str, make: Callable[[], bytes]) -> bytes:
@@ -70,10 +75,6 @@ def remove_broken_uploads(*, older_than: float = 24 * 3600) -> int:
     for path in old:
         path.unlink(missing_ok=True)
     return len(old)
-
-
-def _path(sha256: str) -> Path:
-    return Path(settings.MEDIA_ROOT) / "sha256" / sha256[:2] / sha256[2:4] / sha256
 
 
 def _write_and_rename(path: Path, data: bytes, *, durable: bool) -> None:

@@ -132,9 +132,9 @@ def job_stop(*, job: Job, how: Job.Stop, by: User) -> None:
 
 @transaction.atomic
 def job_retry(*, job: Job, by: User) -> None:
-    """Queue a failed or cancelled job anew; it goes on where its folder says it stood."""
+    """Queue a failed job anew; it goes on where its folder says it stood."""
     job = Job.objects.select_for_update().get(pk=job.pk)
-    if job.status not in (Status.FAILED, Status.CANCELLED):
+    if job.status != Status.FAILED:
         return
     Job.objects.filter(pk=job.pk).update(
         status=Status.QUEUED, attempt=0, stop="", error="", finished_at=None, due_at=timezone.now()

@@ -1,6 +1,7 @@
 """Datasets: named, in immutable versions, their pictures in the content-addressed store."""
 
 import uuid
+from pathlib import Path
 
 from django.conf import settings
 from django.db import models
@@ -50,6 +51,7 @@ class DatasetVersion(models.Model):
     number = models.PositiveIntegerField()
     source = models.CharField(max_length=12, choices=Source.choices)
     parent = models.ForeignKey("self", null=True, on_delete=models.PROTECT, related_name="+")
+    origin = models.JSONField(default=dict, help_text="what it is made from, beside its source")
     job = models.OneToOneField(
         Job, null=True, on_delete=models.PROTECT, related_name="dataset_version"
     )
@@ -68,6 +70,11 @@ class DatasetVersion(models.Model):
             models.UniqueConstraint(fields=["dataset", "number"], name="dataset_version_unique"),
         )
 
+    @property
+    def folder(self) -> Path:
+        """Its report, plots and manifest, written by its job."""
+        return Path(settings.MEDIA_ROOT) / "datasets" / str(self.pk)
+
     def __str__(self) -> str:
         return f"{self.dataset} v{self.number}"
 
@@ -77,9 +84,9 @@ class DatasetImage(models.Model):
 
     version = models.ForeignKey(DatasetVersion, on_delete=models.CASCADE, related_name="images")
     stored_image = models.ForeignKey(StoredImage, on_delete=models.PROTECT, related_name="+")
-    file_name = models.CharField(max_length=300, help_text="as it was called; text only")
-    label = models.CharField(max_length=40)
-    group = models.CharField(max_length=120, help_text="source photograph")
+    file_name = models.CharField(max_length=400, help_text="as it was called; text only")
+    label = models.CharField(max_length=60)
+    group = models.CharField(max_length=400, blank=True, help_text="source photograph")
     part = models.CharField(max_length=10, blank=True, help_text="train or test, as uploaded")
     box = models.JSONField(
         null=True, help_text="[x, y, width, height] of the cell; null: main cell"
@@ -98,7 +105,7 @@ class LeftOutFile(models.Model):
     """A file of an import that is not in the version, and why."""
 
     version = models.ForeignKey(DatasetVersion, on_delete=models.CASCADE, related_name="left_out")
-    file_name = models.CharField(max_length=300)
+    file_name = models.CharField(max_length=400)
     reason = models.CharField(max_length=300)
 
     class Meta:
@@ -114,14 +121,21 @@ class DatasetUpload(models.Model):
     uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     file_name = models.CharField(max_length=300)
     size = models.PositiveBigIntegerField(help_text="bytes, as announced")
+    last_modified = models.BigIntegerField(help_text="milliseconds, as the browser tells")
     received = models.PositiveBigIntegerField(default=0, help_text="bytes on disk")
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+"
     )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+    touched_at = models.DateTimeField(default=timezone.now, help_text="when the last piece came")
     version = models.OneToOneField(
         DatasetVersion, null=True, on_delete=models.SET_NULL, related_name="upload"
     )
+
+    @property
+    def path(self) -> Path:
+        """The archive: on the disk of the store, away from it until it is whole and imported."""
+        return Path(settings.MEDIA_ROOT) / "incoming" / "datasets" / str(self.uuid)
 
     def __str__(self) -> str:
         return f"{self.file_name} ({self.received} of {self.size} bytes)"

@@ -59,6 +59,9 @@ class Job(models.Model):
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     started_at = models.DateTimeField(null=True)
     stage_started_at = models.DateTimeField(null=True)
+    stage_started_with = models.PositiveIntegerField(
+        default=0, help_text="steps of the stage that an earlier attempt has done"
+    )
     finished_at = models.DateTimeField(null=True)
 
     class Meta:

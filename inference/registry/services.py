@@ -15,7 +15,13 @@ from inference.models import Deployment, ModelVersion
 from inference.registry.selectors import active_model_version, bundle_folder
 
 
-def bundle_register(*, folder: Path, by: User | None) -> ModelVersion:
+def bundle_register(
+    *,
+    folder: Path,
+    by: User | None,
+    origin: ModelVersion.Origin = ModelVersion.Origin.IMPORTED,
+    parent: ModelVersion | None = None,
+) -> ModelVersion:
     """Check a bundle, copy it into the installation and give it a row. Idempotent by version.
 
     The installation serves from its own copy, so that replacing the shipped files (an update of
@@ -46,11 +52,19 @@ def bundle_register(*, folder: Path, by: User | None) -> ModelVersion:
             defaults={
                 "sha256": bundle.sha256,
                 "card": json.loads(bundle.card.to_json()),
+                "origin": origin,
+                "parent": parent,
                 "registered_by": by,
             },
         )
         if created:
-            audit.record(audit.Action.MODEL_REGISTERED, actor=by, subject=version)
+            audit.record(
+                audit.Action.MODEL_REGISTERED,
+                actor=by,
+                subject=version,
+                origin=origin.value,
+                parent=str(parent) if parent else None,
+            )
     return version
 
 

@@ -46,6 +46,15 @@ ROWS = [
     Row("analyses:crop", "A cell, cut out", EVERY_ROLE, object="cell"),
     Row("analyses:heat_map", "Where the model looked", EVERY_ROLE, object="cell"),
     Row("inference:models", "Models and their figures", frozenset({A})),
+    Row(
+        "inference:job",
+        "How far a training or the like is",
+        frozenset({D, A}),
+        object="job",
+    ),
+    Row("inference:job_log", "Its log", frozenset({D, A}), object="job"),
+    Row("inference:job_stop", "End it", frozenset({D, A}), "post", "job"),
+    Row("inference:job_retry", "Try it again", frozenset({D, A}), "post", "job"),
     Row("accounts:people", "People and sites", frozenset({A})),
     Row("accounts:person_new", "Add a person", frozenset({A})),
     Row("accounts:person_edit", "Change a person", frozenset({A}), object="person"),
@@ -60,6 +69,7 @@ SCOPES = {
     "image": "through its sample",
     "cell": "through its sample",
     "analysis": "through its sample",
+    "job": "those of a kind that one may ask for, about one's sites",
     "person": "all",
     "site": "all",
 }

@@ -262,7 +262,7 @@ def test_a_file_gone_from_the_store_is_retried_and_named(
     site: Site, technician: User, model: ModelVersion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     analysis = upload_one(site, technician, picture())
-    store._path(analysis.sample_image.stored_image.sha256).unlink()
+    store.path_of(analysis.sample_image.stored_image.sha256).unlink()
     monkeypatch.setattr(reading, "engine_for", lambda version: Reader(result()))
     reading.analyse(analysis)
     analysis.refresh_from_db()
@@ -277,7 +277,7 @@ def test_a_bad_image_never_fails_its_neighbours(
     images_upload(target=NewSample(site=site), files=files, by=technician)
     monkeypatch.setattr(reading, "engine_for", lambda version: Reader(result("neutrophil")))
     claimed = pipeline.claim(worker="w1")
-    store._path(claimed[1].sample_image.stored_image.sha256).unlink()
+    store.path_of(claimed[1].sample_image.stored_image.sha256).unlink()
     for analysis in claimed:
         reading.analyse(analysis)
     assert [a.status for a in Analysis.objects.order_by("pk")] == ["done", "queued", "done"]

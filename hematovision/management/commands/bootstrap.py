@@ -8,6 +8,7 @@ from django.core.management import BaseCommand, call_command
 from accounts.services import first_people_create
 from analyses.services import model_put_in_use
 from inference.ml.bundle import BundleError, SchemaError
+from inference.models import ModelVersion
 from inference.registry.selectors import active_model_version, bundle_problem
 from inference.registry.services import bundle_register
 
@@ -32,7 +33,9 @@ class Command(BaseCommand):
         active = active_model_version()
         problem = bundle_problem(active) if active else None
         try:
-            shipped = bundle_register(folder=settings.MODEL_BUNDLE, by=None)
+            shipped = bundle_register(
+                folder=settings.MODEL_BUNDLE, by=None, origin=ModelVersion.Origin.SHIPPED
+            )
         except BundleError as error:
             outlook = (
                 f"{active.version} stays in use."
