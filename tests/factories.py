@@ -96,22 +96,6 @@ class JobFactory(DjangoModelFactory[Job]):
     kind = Job.Kind.TRAINING
 
 
-class DatasetFactory(DjangoModelFactory[Dataset]):
-    class Meta:
-        model = Dataset
-
-    name = factory.Sequence(lambda n: f"dataset-{n}")
-
-
-class DatasetVersionFactory(DjangoModelFactory[DatasetVersion]):
-    class Meta:
-        model = DatasetVersion
-
-    dataset = factory.SubFactory(DatasetFactory)
-    number = factory.Sequence(lambda n: n + 1)
-    source = DatasetVersion.Source.ZIP
-
-
 class StoredImageFactory(DjangoModelFactory[StoredImage]):
     """A row without a file: for tests that read none."""
 

@@ -46,9 +46,7 @@ def dataset_create(
     Raises:
         ValidationError: the name is taken or malformed.
     """
-    dataset = Dataset(
-        name=name, description=description, licence=licence, site=site, created_by=by
-    )
+    dataset = Dataset(name=name, description=description, licence=licence, site=site, created_by=by)
     dataset.full_clean()
     dataset.save()
     audit.record(

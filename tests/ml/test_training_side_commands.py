@@ -20,6 +20,7 @@ for command in (
     ["train", "--data", "x"],
     ["adapt", "x", "--data", "x", "--out", "y"],
     ["evaluate", "x", "x", "--out", "y"],
+    ["export_edge", "x", "--data", "x", "--out", "y"],
     ["model_card", "x"],
 ):
     try:
@@ -38,7 +39,8 @@ def test_on_a_serving_installation_they_say_what_to_install() -> None:
         cwd=settings.BASE_DIR,
     )
     lines = found.stdout.splitlines()
-    assert [line.split()[0] for line in lines] == ["train", "adapt", "evaluate", "model_card"]
+    commands = ["train", "adapt", "evaluate", "export_edge", "model_card"]
+    assert [line.split()[0] for line in lines] == commands
     assert all(line.endswith("pip install -r requirements.txt") for line in lines)
 
 
