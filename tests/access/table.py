@@ -55,6 +55,13 @@ ROWS = [
     Row("inference:job_log", "Its log", frozenset({D, A}), object="job"),
     Row("inference:job_stop", "End it", frozenset({D, A}), "post", "job"),
     Row("inference:job_retry", "Try it again", frozenset({D, A}), "post", "job"),
+    Row("inference:sites", "Which model serves where, validated or not", frozenset({D, A})),
+    Row("inference:site", "A site's first day", frozenset({D, A}), object="own site"),
+    Row(
+        "inference:validation", "A model on a site's cells", frozenset({D, A}), object="validation"
+    ),
+    Row("inference:adapt", "Adapt it to them", frozenset({D, A}), "post", "validation"),
+    Row("inference:accept", "Accept it for the site", frozenset({D, A}), "post", "validation"),
     Row("accounts:people", "People and sites", frozenset({A})),
     Row("accounts:person_new", "Add a person", frozenset({A})),
     Row("accounts:person_edit", "Change a person", frozenset({A}), object="person"),
@@ -70,6 +77,8 @@ SCOPES = {
     "cell": "through its sample",
     "analysis": "through its sample",
     "job": "those of a kind that one may ask for, about one's sites",
+    "own site": "one's own; an admin: all",
+    "validation": "those of one's sites; an admin: all",
     "person": "all",
     "site": "all",
 }
