@@ -26,7 +26,7 @@ from inference.ml.bundle import (
     load_bundle,
 )
 from inference.ml.calibrate import temperature_note
-from inference.ml.data import DataError, Decode, Item, Listing, count_by, cut_crops, list_items
+from inference.ml.data import DataError, Decode, Item, Listing, count_by, cut_crops
 from inference.ml.engine import Engine, softmax
 from inference.ml.evaluation.figures import evaluate
 from inference.ml.evaluation.leakage import trained_on, with_photographs
@@ -67,9 +67,6 @@ class Settings:
     ----------
     bundle : Path
         The model to adapt.
-    data, groups : tuple of Path
-        Folders of class sub-folders; tables of source photographs. A class that the model
-        does not know is added to it.
     out : Path
         Folder of the new bundle.
     cells : int or None
@@ -82,9 +79,7 @@ class Settings:
     """
 
     bundle: Path
-    data: tuple[Path, ...]
     out: Path
-    groups: tuple[Path, ...] = ()
     cells: int | None = None
     held_out: float = 0.3
     seed: int = 0
@@ -117,12 +112,16 @@ class Site:
     groups_unknown: tuple[str, ...]
 
 
-def adapt(settings: Settings, report: Report = lambda *_: None, *, decode: Decode) -> Bundle:
+def adapt(
+    settings: Settings, listing: Listing, report: Report = lambda *_: None, *, decode: Decode
+) -> Bundle:
     """Fit a model's last layer to a site and write the bundle.
 
     Parameters
     ----------
     settings : Settings
+    listing : Listing
+        The site's cells. A class that the model does not know is added to it.
     report : callable
     decode : callable
         From a file's bytes to its pixels, as serving does it.
@@ -134,7 +133,11 @@ def adapt(settings: Settings, report: Report = lambda *_: None, *, decode: Decod
     """
     check_target(settings.out)
     bundle = load_bundle(settings.bundle)
-    site = read_site(bundle, settings, report, decode=decode)
+    return adapt_to(settings, bundle, read_site(bundle, listing, report, decode=decode))
+
+
+def adapt_to(settings: Settings, bundle: Bundle, site: Site) -> Bundle:
+    """The same for a site whose cells have been read."""
     home = TrainingFeatures.load(bundle.features_path)
     learned, held_out = divide(site.cells, settings)
     home, cells = thinned(home, site.cells.where(learned))
@@ -188,16 +191,15 @@ def adapt(settings: Settings, report: Report = lambda *_: None, *, decode: Decod
 
 
 def read_site(
-    bundle: Bundle, settings: Settings, report: Report = lambda *_: None, *, decode: Decode
+    bundle: Bundle, listing: Listing, report: Report = lambda *_: None, *, decode: Decode
 ) -> Site:
-    """List, cut and describe a site's cells by the network's features.
+    """Cut a site's cells out and describe them by the network's features.
 
     Raises
     ------
     DataError
         If the model was made with some of the pictures, or a picture cannot be used.
     """
-    listing = list_items(settings.data, settings.groups)
     items = _unseen(listing, bundle)
     rows = kept_rows(
         [item.group for item in items],

@@ -248,8 +248,8 @@ def test_the_list_costs_a_fixed_number_of_queries(
         assert len(listed(web)) == 20
 
 
-LIST_QUERIES = 11
-SAMPLE_QUERIES = 20
+LIST_QUERIES = 12
+SAMPLE_QUERIES = 21
 
 
 def test_a_sample_costs_a_fixed_number_of_queries(

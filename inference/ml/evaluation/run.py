@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,14 @@ from inference.ml.evaluation.leakage import (
     with_photographs,
 )
 from inference.ml.evaluation.report import render
-from inference.ml.evaluation.study import compared, near_copies, standing, study, unknown_classes
+from inference.ml.evaluation.study import (
+    by_knowledge,
+    compared,
+    near_copies,
+    standing,
+    study,
+    unknown_classes,
+)
 from inference.ml.faithfulness import faithfulness, spread_over
 from inference.ml.preprocess import box_in_crop
 from inference.ml.sidecar import read_manifest
@@ -100,7 +107,7 @@ def run(
         raise DataError(f"{settings.out} cannot be made ({error.strerror}).") from error
     told = f"{bundle.version}: {len(items)} pictures of {len({i.group for i in items})} photographs"
     answers = _answers(bundle, items, report, settings, decode, told)
-    known, unknown = _by_knowledge(answers)
+    known, unknown = by_knowledge(answers)
     report(len(items), len(items), "Measuring.")
 
     result = {
@@ -177,16 +184,6 @@ def _answers(
         report(done, len(items), "")
 
     return answer(bundle, items, decode=decode, workers=settings.workers, advance=advance)
-
-
-def _by_knowledge(answers: Answers) -> tuple[Answers | None, Answers | None]:
-    """The answers to cells of classes that the model knows, and those to others."""
-    knows = [item.label in answers.classes for item in answers.items]
-    if not any(knows):
-        return None, answers
-    missed = [item for item in answers.without_cell if item.label in answers.classes]
-    known = replace(answers.where(np.flatnonzero(knows)), without_cell=missed)
-    return known, None if all(knows) else answers.where(np.flatnonzero(np.logical_not(knows)))
 
 
 def _sets(known: Answers, listing: Listing, bundle: Bundle, seed: int) -> list[dict[str, Any]]:
