@@ -22,6 +22,7 @@ from inference.ml.bundle import (
     MANIFEST_NAME,
     TFLITE_NAME,
     Bundle,
+    BundleError,
     load_bundle,
 )
 from inference.ml.calibrate import temperature_note
@@ -132,7 +133,7 @@ def adapt(settings: Settings, report: Report = lambda *_: None, *, decode: Decod
         With a sentence that says what is wrong.
     """
     check_target(settings.out)
-    bundle = load_bundle(settings.bundle)
+    bundle = adaptable(settings.bundle)
     site = read_site(bundle, settings, report, decode=decode)
     home = TrainingFeatures.load(bundle.features_path)
     learned, held_out = divide(site.cells, settings)
@@ -182,6 +183,24 @@ def adapt(settings: Settings, report: Report = lambda *_: None, *, decode: Decod
             },
         )
     return load_bundle(settings.out)
+
+
+def adaptable(folder: Path) -> Bundle:
+    """A bundle that can be adapted.
+
+    Raises
+    ------
+    BundleError
+        If it cannot be used, or brings nothing of its training along.
+    """
+    bundle = load_bundle(folder)
+    if not bundle.training_known:
+        raise BundleError(
+            f"{bundle.version} was trained elsewhere and brings none of the cells of its training "
+            "along, which an adaptation learns from beside the new ones. Adapt a model that was "
+            "trained here."
+        )
+    return bundle
 
 
 def read_site(
