@@ -63,26 +63,34 @@ def find(
 def _of_archive(
     running: Running, version: DatasetVersion, staging: store.Staging, journal: Journal
 ) -> Found:
-    upload = version.upload
-    if not upload.path.is_file():
+    archive, table = _places(version)
+    if not archive.is_file():
         raise JobError("The archive is no longer on the server. Upload it once more.")
-    _check_room(upload.size)
-    sha256 = _sha256_of(running, upload.path)
-    table = upload.table_path if "table" in version.origin else None
-    with Archive(upload.path, _limits()) as source:
+    _check_room(archive.stat().st_size)
+    sha256 = _sha256_of(running, archive)
+    with Archive(archive, _limits()) as source:
         found = _of_source(running, version, source, table, staging, journal)
-    found.origin = {**version.origin, "sha256": sha256}
+    found.origin = {**version.origin, "sha256": sha256, "size": archive.stat().st_size}
     return found
 
 
 def _of_folder(
     running: Running, version: DatasetVersion, staging: store.Staging, journal: Journal
 ) -> Found:
-    table = Path(version.origin["table"]) if "table" in version.origin else None
-    with Folder(Path(version.origin["path"]), _limits()) as source:
+    folder, table = _places(version)
+    with Folder(folder, _limits()) as source:
         found = _of_source(running, version, source, table, staging, journal)
     found.origin = version.origin
     return found
+
+
+def _places(version: DatasetVersion) -> tuple[Path, Path | None]:
+    """Where the pictures lie, and the table beside them: uploaded, or named on the server."""
+    if "path" in version.origin:
+        table = version.origin.get("table")
+        return Path(version.origin["path"]), Path(table) if table else None
+    upload = version.upload
+    return upload.path, upload.table_path if "table" in version.origin else None
 
 
 def _limits() -> Limits:
