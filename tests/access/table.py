@@ -73,6 +73,13 @@ ROWS = [
         object="dataset_version",
     ),
     Row("inference:dataset_picture", "A picture of it", frozenset({A}), object="dataset_picture"),
+    Row("inference:sites", "Which model serves where, validated or not", frozenset({D, A})),
+    Row("inference:site", "A site's first day", frozenset({D, A}), object="own site"),
+    Row(
+        "inference:validation", "A model on a site's cells", frozenset({D, A}), object="validation"
+    ),
+    Row("inference:adapt", "Adapt it to them", frozenset({D, A}), "post", "validation"),
+    Row("inference:accept", "Accept it for the site", frozenset({D, A}), "post", "validation"),
     Row("accounts:people", "People and sites", frozenset({A})),
     Row("accounts:person_new", "Add a person", frozenset({A})),
     Row("accounts:person_edit", "Change a person", frozenset({A}), object="person"),
@@ -92,6 +99,8 @@ SCOPES = {
     "dataset_version": "through its dataset",
     "dataset_picture": "through its dataset",
     "dataset_upload": "all",
+    "own site": "one's own; an admin: all",
+    "validation": "those of one's sites; an admin: all",
     "person": "all",
     "site": "all",
 }
