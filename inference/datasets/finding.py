@@ -27,7 +27,6 @@ from inference.ml.datasets.gather import Gathered, gathered
 from inference.ml.datasets.layout import Layout, understand
 from inference.ml.datasets.manifest import Entry
 from inference.ml.datasets.tables import read_table, tables_in
-from inference.ml.finder import SMALLEST_CELL, SMALLEST_PLATELET
 from inference.models import DatasetVersion
 
 if TYPE_CHECKING:
@@ -146,6 +145,7 @@ def _of_source(
                 read.append(_record(one, layout, passed[one.sha256]))
         staging.flush()
         journal.append(read[-len(batch) :])
+        running.got_further()
         running.report("Reading pictures", len(read), total)
         running.check_stop()
     records = [one for one in read if isinstance(one, Record)]
@@ -231,16 +231,15 @@ def _of_cells(running: Running, version: DatasetVersion) -> Found:
     """The cells that the version's row lists; each picture is read and measured once."""
     cells = version.origin["cells"]
     stored_images = StoredImage.objects.in_bulk({cell["stored_image"] for cell in cells})
-    measured: dict[tuple[int, float], PictureFacts] = {}
+    measured: dict[tuple[int, bool], PictureFacts] = {}
     records = []
     for number, cell in enumerate(cells):
         running.report("Measuring cells", number, len(cells))
         running.check_stop()
         stored = stored_images[cell["stored_image"]]
-        smallest = SMALLEST_PLATELET if cell["label"] == PLATELET else SMALLEST_CELL
-        if (stored.pk, smallest) not in measured:
-            image = gate.decode(store.read(stored.sha256))
-            measured[stored.pk, smallest] = measure(image, smallest=smallest)
+        key = stored.pk, cell["label"] == PLATELET
+        if key not in measured:
+            measured[key] = measure(gate.decode(store.read(stored.sha256)), cell["label"])
         entry = Entry(
             sha256=stored.sha256,
             label=cell["label"],
@@ -249,5 +248,5 @@ def _of_cells(running: Running, version: DatasetVersion) -> Found:
             box=box_of(cell["box"]),
             name=cell["file_name"],
         )
-        records.append(Record(entry, measured[stored.pk, smallest], stored.format, stored.size))
+        records.append(Record(entry, measured[key], stored.format, stored.size))
     return Found(records, origin={"cells": len(cells)})

@@ -328,14 +328,6 @@ class TestBreakingOff:
         assert not version.images.exists()
         assert (job.folder / "journal.jsonl").exists()
 
-    def test_after_it_is_ready_an_attempt_changes_nothing(self, admin: User) -> None:
-        version = imported(zipped(smears()), admin)
-        before = version.ready_at, version.manifest_sha256
-        Job.objects.update(status=Job.Status.QUEUED)
-        assert work_on(version).status == Job.Status.DONE
-        assert (version.ready_at, version.manifest_sha256) == before
-        assert AuditEvent.objects.filter(action="dataset_imported").count() == 1
-
 
 class TestFolder:
     def test_a_folder_of_the_server(self, tmp_path: Path, admin: User) -> None:
