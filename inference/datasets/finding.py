@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-AT_ONCE = 256  # pictures between two flushes of the disk
+AT_ONCE = 50  # pictures between two flushes of the disk
 RESERVE = 500 * 2**20  # bytes that stay free for everything else
 
 
