@@ -15,14 +15,15 @@ from django.conf import settings
 from numpy.typing import NDArray
 
 from hematovision.files import gate, store
+from hematovision.files.gate import MINIMUM_SIDE
 from hematovision.files.models import StoredImage
 from inference.cells import CLASSES
 from inference.datasets.photographs import known_photographs
 from inference.datasets.records import Found, Journal, Record, box_of, record_of
 from inference.jobs.kinds import JobError
-from inference.ml.data import PLATELET, Decode
+from inference.ml.data import Decode
 from inference.ml.datasets.archive import Archive, Folder, LeftOut, Limits, Source
-from inference.ml.datasets.facts import PictureFacts, measure
+from inference.ml.datasets.facts import measure
 from inference.ml.datasets.gather import Gathered, gathered
 from inference.ml.datasets.layout import Layout, understand
 from inference.ml.datasets.manifest import Entry
@@ -228,25 +229,37 @@ def _of_version(version: DatasetVersion) -> Found:
 
 # --- People's cells --------------------------------------------------------------------------
 def _of_cells(running: Running, version: DatasetVersion) -> Found:
-    """The cells that the version's row lists; each picture is read and measured once."""
+    """The cells that the version's row lists; of each its surroundings are measured."""
     cells = version.origin["cells"]
     stored_images = StoredImage.objects.in_bulk({cell["stored_image"] for cell in cells})
-    measured: dict[tuple[int, bool], PictureFacts] = {}
     records = []
+    decoded: tuple[int, NDArray[np.uint8]] | None = None  # cells of a picture come together
     for number, cell in enumerate(cells):
         running.report("Measuring cells", number, len(cells))
         running.check_stop()
         stored = stored_images[cell["stored_image"]]
-        key = stored.pk, cell["label"] == PLATELET
-        if key not in measured:
-            measured[key] = measure(gate.decode(store.read(stored.sha256)), cell["label"])
+        if decoded is None or decoded[0] != stored.pk:
+            decoded = stored.pk, gate.decode(store.read(stored.sha256))
+        box = box_of(cell["box"])
+        facts = measure(_around(decoded[1], box), cell["label"])
         entry = Entry(
             sha256=stored.sha256,
             label=cell["label"],
             group=cell["group"],
             part="",
-            box=box_of(cell["box"]),
+            box=box,
             name=cell["file_name"],
         )
-        records.append(Record(entry, measured[key], stored.format, stored.size))
+        records.append(Record(entry, facts, stored.format, stored.size))
     return Found(records, origin={"cells": len(cells)})
+
+
+def _around(image: NDArray[np.uint8], box: tuple[int, int, int, int] | None) -> NDArray[np.uint8]:
+    """The square around a cell, three times its size, as far as the picture goes."""
+    if box is None:
+        return image
+    x, y, width, height = box
+    half = max(3 * max(width, height) // 2, MINIMUM_SIDE)
+    left, top = max(0, x + width // 2 - half), max(0, y + height // 2 - half)
+    square = image[top : y + height // 2 + half, left : x + width // 2 + half]
+    return np.ascontiguousarray(square)

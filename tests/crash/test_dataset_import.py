@@ -21,7 +21,7 @@ PICTURES = 200
 def query(system: RunningSystem, sql: str) -> int:
     if url := system.variables.get("DATABASE_URL"):
         with psycopg.connect(url) as connection:
-            row = connection.execute(sql).fetchone()  # type: ignore[arg-type]
+            row = connection.execute(sql).fetchone()
     else:
         with closing(sqlite3.connect(system.folder / "data" / "db.sqlite3")) as connection:
             row = connection.execute(sql).fetchone()
