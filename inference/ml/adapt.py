@@ -1,8 +1,8 @@
 """Adapt a model to a laboratory with some labelled cells of its own, without TensorFlow.
 
 The network stays; its last layer is fitted anew on the site's cells and on the features of
-home's training, which travel in the bundle. ``model.keras`` does not go into the new bundle:
-its last layer would be another than that of ``head.npz``.
+home's training, which travel in the bundle. ``model.keras`` stays as it is, for whoever goes on
+training from the new bundle: the last layer is that of ``head.npz``, in every bundle.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from inference.ml.bundle import (
     FEATURES_NAME,
     HEAD_NAME,
+    KERAS_NAME,
     MANIFEST_NAME,
     TFLITE_NAME,
     Bundle,
@@ -144,6 +145,8 @@ def adapt(settings: Settings, report: Report = lambda *_: None, *, decode: Decod
     metrics = _metrics(bundle, home, site, held_out, fit, settings.seed)
     with bundle_draft(settings.out) as draft:
         shutil.copy(bundle.tflite_path, draft / TFLITE_NAME)
+        if KERAS_NAME in bundle.card.files:
+            shutil.copy(bundle.keras_path, draft / KERAS_NAME)
         fit.head.save(draft / HEAD_NAME)
         home.with_more(cells).save(draft / FEATURES_NAME)
         sides = {**dict.fromkeys(learned, "train"), **dict.fromkeys(held_out, "test")}

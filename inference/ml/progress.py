@@ -41,13 +41,13 @@ class Progress:
 
 Report = Callable[[Progress], None]
 
-Wish = Literal["", "finish", "cancel"]
-Stop = Callable[[], Wish]
-"""Asked at every step. ``finish``: end the fine-tuning, and evaluate and write the best epoch so
-far. ``cancel``: raise `Cancelled`; before there is an epoch to keep, ``finish`` does so, too."""
+Stop = Callable[[], str]
+"""Asked at every step; an empty answer means: go on. ``finish``: end the fine-tuning, and evaluate
+and write the best epoch so far. ``cancel``: raise `Cancelled`. Before there is an epoch to keep,
+``finish`` does so, too."""
 
 
-def go_on() -> Wish:
+def go_on() -> str:
     """The `Stop` of a run that nobody stops."""
     return ""
 

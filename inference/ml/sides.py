@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from inference.ml.bundle import load_bundle
+from inference.ml.bundle import MANIFEST_NAME, load_bundle
 from inference.ml.data import DataError, Item, Listing, count_by
 from inference.ml.evaluation.leakage import HELD_BACK, sides_known, with_photographs
 from inference.ml.settings import Settings
@@ -46,21 +47,46 @@ class Dealt:
         return [item for item, its in zip(self.items, self.sides, strict=True) if its == side]
 
 
-def deal(listing: Listing, settings: Settings) -> Dealt:
+def manifests_of(folders: Sequence[Path]) -> list[list[ManifestRow]]:
+    """What bundles were made with.
+
+    Raises
+    ------
+    BundleError
+        If one cannot be used.
+    DataError
+        If one does not say what it was made with.
+    """
+    bundles = [load_bundle(folder) for folder in folders]
+    for bundle in bundles:
+        if MANIFEST_NAME not in bundle.card.files:
+            raise DataError(
+                f"{bundle.version} does not say which pictures it was trained with, so that none "
+                "can be kept apart. Train without keeping its sides."
+            )
+    return [read_manifest(bundle.manifest_path) for bundle in bundles]
+
+
+def deal(
+    listing: Listing, settings: Settings, manifests: Sequence[Sequence[ManifestRow]] = ()
+) -> Dealt:
     """Put every source photograph on a side.
 
     What an earlier model knows stays where it was (see `sides_before`); then, if the settings
     say so, what is said to be for testing is; the rest is dealt by `split_by_group`.
 
+    Parameters
+    ----------
+    listing : Listing
+    settings : Settings
+    manifests : sequence of sequences of ManifestRow
+        Of the models whose sides are to be kept.
+
     Raises
     ------
-    BundleError
-        If a bundle whose sides are to be kept cannot be used.
     DataError
         If a photograph is said to be on two sides, or there is too little to train with.
     """
-    bundles = [load_bundle(folder) for folder in settings.keep_sides_of]
-    manifests = [read_manifest(bundle.manifest_path) for bundle in bundles]
     items = listing.items
     for manifest in manifests:
         items = with_photographs(items, manifest)

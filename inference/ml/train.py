@@ -22,7 +22,7 @@ from inference.ml.fit import Schedule, fine_tune, warm_up
 from inference.ml.progress import Progress, Report, Stop, cancelled, go_on
 from inference.ml.settings import Settings
 from inference.ml.sidecar import MOST
-from inference.ml.sides import Dealt, deal
+from inference.ml.sides import Dealt, deal, manifests_of
 from inference.ml.start import known_head, starting_network
 from inference.ml.writing import check_target
 
@@ -68,7 +68,7 @@ def train(
     keras.utils.set_random_seed(settings.seed)
     start = load_bundle(settings.start) if settings.start else None
     listing = relabelled(listing, settings.class_map)
-    dealt = deal(listing, settings)
+    dealt = deal(listing, settings, manifests_of(settings.keep_sides_of))
     listing = replace(listing, items=dealt.items)
     with full_disk_told(), _run_folder(folder) as run:
         claim(run, _what(settings, dealt, start))

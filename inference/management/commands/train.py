@@ -19,7 +19,7 @@ from inference.ml.settings import BALANCES
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-    from inference.ml.progress import Progress, Stage, Wish
+    from inference.ml.progress import Progress, Stage
 
 
 class Command(BaseCommand):
@@ -225,7 +225,7 @@ class _Interrupts:
     def __exit__(self, *_: object) -> None:
         signal.signal(signal.SIGINT, self._before)
 
-    def wish(self) -> Wish:
+    def wish(self) -> str:
         return "finish" if self._finish else ""
 
     def _hear(self, *_: object) -> None:
