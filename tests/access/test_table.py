@@ -46,6 +46,7 @@ def keys(site: Site) -> dict[str, int]:
         "cell": Cell.objects.first().pk,  # type: ignore[union-attr]
         "analysis": Analysis.objects.get().pk,
         "job": site_job(site, model_version).pk,
+        "model": model_version.pk,
         "person": technician.pk,
         "site": site.pk,
     }
