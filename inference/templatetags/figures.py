@@ -84,3 +84,8 @@ def network_name(backbone: str) -> str:
 @register.filter
 def class_name(label: str) -> str:
     return cell_class(label).name
+
+
+@register.filter
+def class_plural(label: str) -> str:
+    return cell_class(label).plural

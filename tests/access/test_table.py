@@ -11,10 +11,13 @@ from accounts.access import access_of
 from accounts.models import AuditEvent, Site, User
 from accounts.permissions import Role
 from analyses.models import Analysis, Cell, SampleImage
+from inference.datasets.looking import MANIFEST_NAME, REPORT_NAME
+from inference.datasets.uploads import upload_begin
 from inference.jobs import log
-from inference.models import Job, ModelVersion, SiteValidation
+from inference.models import DatasetImage, Job, ModelVersion, SiteValidation
 from tests.access.table import ROWS, SCOPES, A, Row, as_markdown
 from tests.factories import (
+    DatasetFactory,
     DatasetVersionFactory,
     JobFactory,
     ModelVersionFactory,
@@ -22,6 +25,7 @@ from tests.factories import (
     UserFactory,
     activate,
     analysed_sample,
+    dataset_version,
 )
 
 pytestmark = [pytest.mark.permission, pytest.mark.django_db]
@@ -47,8 +51,11 @@ def keys(site: Site) -> dict[str, int]:
         "analysis": Analysis.objects.get().pk,
         "job": site_job(site, model_version).pk,
         "model": model_version.pk,
+        **dataset_keys(site, technician),
         "person": technician.pk,
         "site": site.pk,
+        "own site": site.pk,
+        "validation": SiteValidation.objects.get().pk,
     }
 
 
@@ -63,6 +70,21 @@ def site_job(site: Site, model_version: ModelVersion) -> Job:
     )
     log.append(job, "It began.")
     return job
+
+
+def dataset_keys(site: Site, by: User) -> dict[str, int]:
+    """A dataset of a site with its saved files, and an archive on its way."""
+    version = dataset_version(["a", "b"], each=1, dataset=DatasetFactory.create(site=site))
+    version.folder.mkdir(parents=True)
+    for name in (MANIFEST_NAME, REPORT_NAME):
+        (version.folder / name).touch()
+    upload = upload_begin(file_name="cells.zip", size=1000, last_modified=0, by=by)
+    return {
+        "dataset": version.dataset.pk,
+        "dataset_version": version.pk,
+        "dataset_picture": DatasetImage.objects.first().pk,  # type: ignore[union-attr]
+        "dataset_upload": upload.pk,
+    }
 
 
 def call(row: Row, keys: dict[str, int], person: User | None) -> int:
@@ -111,7 +133,7 @@ def test_without_log_in(row: Row, active: bool, site: Site, keys: dict[str, int]
         assert response.url.startswith(reverse(settings.LOGIN_URL))
 
 
-SITE_OBJECTS = {"sample", "image", "cell", "analysis", "job"}
+SITE_OBJECTS = {"sample", "image", "cell", "analysis", "job", "own site", "validation"}
 SITE_ROWS = [row for row in ROWS if row.object in SITE_OBJECTS]
 SITE_ROWS_OF_ADMINS = [row for row in SITE_ROWS if row.roles and A in row.roles]
 

@@ -102,7 +102,7 @@ import sys, django
 django.setup()
 import analyses.tasks, analyses.views, hematovision.urls, hematovision.wsgi, inference.tasks
 import inference.ml.engine, inference.ml.explain
-heavy = {"tensorflow", "keras", "sklearn", "matplotlib", "jax", "torch"}
+heavy = {"tensorflow", "keras", "sklearn", "scipy", "matplotlib", "jax", "torch"}
 print(sorted(heavy & set(sys.modules)))
 """
 
