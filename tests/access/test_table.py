@@ -50,6 +50,7 @@ def keys(site: Site) -> dict[str, int]:
         "cell": Cell.objects.first().pk,  # type: ignore[union-attr]
         "analysis": Analysis.objects.get().pk,
         "job": site_job(site, model_version).pk,
+        "model": model_version.pk,
         **dataset_keys(site, technician),
         "person": technician.pk,
         "site": site.pk,
