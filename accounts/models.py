@@ -127,6 +127,7 @@ class Action(models.TextChoices):
     TRAINING_STARTED = "training_started", "Training started"
     COMPARISON_STARTED = "comparison_started", "Comparison of models started"
     SITE_VALIDATION_STARTED = "site_validation_started", "Validation at a site started"
+    ADAPTATION_STARTED = "adaptation_started", "Adaptation to a site started"
     SITE_VALIDATED = "site_validated", "Model accepted for a site"
     CELL_REVIEWED = "cell_reviewed", "Cell reviewed"
     CONSENT_CHANGED = "consent_changed", "Consent to training changed"

@@ -232,7 +232,7 @@ class Review(models.Model):
     """What a person says a cell is. Only ever added: the newest one of a cell counts."""
 
     cell = models.ForeignKey(Cell, on_delete=models.PROTECT, related_name="reviews")
-    label = models.CharField(max_length=40)
+    label = models.CharField(max_length=60)
     prediction = models.ForeignKey(
         Prediction,
         null=True,

@@ -31,6 +31,7 @@ from accounts.permissions import Permission, has_permission
 from accounts.selectors import sites_for
 from analyses.models import Analysis, Cell, Prediction, Sample, SampleImage
 from inference.cells import UNFAMILIAR, cell_class, in_order
+from inference.sites.selectors import validated_pairs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -184,6 +185,13 @@ def flagged_as(flag: str) -> Q:
 def with_flags_as_text(predictions: QuerySet[Prediction]) -> QuerySet[Prediction]:
     """SQLite cannot look into a list."""
     return predictions.alias(flags_text=Cast("flags", TextField()))
+
+
+def unvalidated_of(samples: Sequence[Sample]) -> list[Sample]:
+    """Those that were read by a model which their site has not validated."""
+    pairs = validated_pairs()
+    read = [sample for sample in samples if sample.model_version_id is not None]
+    return [one for one in read if (one.site_id, one.model_version_id) not in pairs]
 
 
 def samples_with_class(samples: QuerySet[Sample], label: str) -> QuerySet[Sample]:

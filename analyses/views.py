@@ -168,6 +168,7 @@ def samples(request: AuthenticatedRequest) -> HttpResponse:
     context = {
         "page": page,
         "rows": selectors.with_counts(shown),
+        "unvalidated": selectors.unvalidated_of(shown),
         "form": form,
         "filtered": any(request.GET.dict().values()),
     }
@@ -251,6 +252,7 @@ def _summary_context(sample: Sample, progress: selectors.Progress) -> dict[str, 
         "unfamiliar_total": sum(c.count for c in counts if c.label == UNFAMILIAR),
         "poor_images": selectors.poor_image_count(sample),
         "uncertain_total": sum(count.uncertain for count in counts),
+        "unvalidated": selectors.unvalidated_of([sample]),
     }
 
 

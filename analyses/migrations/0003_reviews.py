@@ -29,7 +29,7 @@ class Migration(migrations.Migration):
                         auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
                     ),
                 ),
-                ("label", models.CharField(max_length=40)),
+                ("label", models.CharField(max_length=60)),
                 (
                     "at",
                     models.DateTimeField(

@@ -27,8 +27,9 @@ def prune() -> None:
     """Clean the folders of jobs that ended long ago; remove those that no row knows."""
     for job in Job.objects.filter(finished_at__lt=timezone.now() - KEEP_FAILED):
         clean(job.folder)
+    there = list(Path(settings.MEDIA_ROOT, "jobs").glob("*"))  # before the rows: a row comes first
     known = {str(uuid) for uuid in Job.objects.values_list("uuid", flat=True)}
-    for folder in Path(settings.MEDIA_ROOT, "jobs").glob("*"):
+    for folder in there:
         if folder.name not in known:
             shutil.rmtree(folder, ignore_errors=True)
 

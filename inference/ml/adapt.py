@@ -23,10 +23,11 @@ from inference.ml.bundle import (
     MANIFEST_NAME,
     TFLITE_NAME,
     Bundle,
+    BundleError,
     load_bundle,
 )
 from inference.ml.calibrate import temperature_note
-from inference.ml.data import DataError, Decode, Item, Listing, count_by, cut_crops, list_items
+from inference.ml.data import DataError, Decode, Item, Listing, count_by, cut_crops
 from inference.ml.engine import Engine, softmax
 from inference.ml.evaluation.figures import evaluate
 from inference.ml.evaluation.leakage import trained_on, with_photographs
@@ -67,9 +68,6 @@ class Settings:
     ----------
     bundle : Path
         The model to adapt.
-    data, groups : tuple of Path
-        Folders of class sub-folders; tables of source photographs. A class that the model
-        does not know is added to it.
     out : Path
         Folder of the new bundle.
     cells : int or None
@@ -82,9 +80,7 @@ class Settings:
     """
 
     bundle: Path
-    data: tuple[Path, ...]
     out: Path
-    groups: tuple[Path, ...] = ()
     cells: int | None = None
     held_out: float = 0.3
     seed: int = 0
@@ -117,12 +113,16 @@ class Site:
     groups_unknown: tuple[str, ...]
 
 
-def adapt(settings: Settings, report: Report = lambda *_: None, *, decode: Decode) -> Bundle:
+def adapt(
+    settings: Settings, listing: Listing, report: Report = lambda *_: None, *, decode: Decode
+) -> Bundle:
     """Fit a model's last layer to a site and write the bundle.
 
     Parameters
     ----------
     settings : Settings
+    listing : Listing
+        The site's cells. A class that the model does not know is added to it.
     report : callable
     decode : callable
         From a file's bytes to its pixels, as serving does it.
@@ -133,8 +133,12 @@ def adapt(settings: Settings, report: Report = lambda *_: None, *, decode: Decod
         With a sentence that says what is wrong.
     """
     check_target(settings.out)
-    bundle = load_bundle(settings.bundle)
-    site = read_site(bundle, settings, report, decode=decode)
+    bundle = adaptable(settings.bundle)
+    return adapt_to(settings, bundle, read_site(bundle, listing, report, decode=decode))
+
+
+def adapt_to(settings: Settings, bundle: Bundle, site: Site) -> Bundle:
+    """The same for a site whose cells have been read."""
     home = TrainingFeatures.load(bundle.features_path)
     learned, held_out = divide(site.cells, settings)
     home, cells = thinned(home, site.cells.where(learned))
@@ -187,17 +191,34 @@ def adapt(settings: Settings, report: Report = lambda *_: None, *, decode: Decod
     return load_bundle(settings.out)
 
 
+def adaptable(folder: Path) -> Bundle:
+    """A bundle that can be adapted.
+
+    Raises
+    ------
+    BundleError
+        If it cannot be used, or brings nothing of its training along.
+    """
+    bundle = load_bundle(folder)
+    if not bundle.training_known:
+        raise BundleError(
+            f"{bundle.version} was trained elsewhere and brings none of the cells of its training "
+            "along, which an adaptation learns from beside the new ones. Adapt a model that was "
+            "trained here."
+        )
+    return bundle
+
+
 def read_site(
-    bundle: Bundle, settings: Settings, report: Report = lambda *_: None, *, decode: Decode
+    bundle: Bundle, listing: Listing, report: Report = lambda *_: None, *, decode: Decode
 ) -> Site:
-    """List, cut and describe a site's cells by the network's features.
+    """Cut a site's cells out and describe them by the network's features.
 
     Raises
     ------
     DataError
         If the model was made with some of the pictures, or a picture cannot be used.
     """
-    listing = list_items(settings.data, settings.groups)
     items = _unseen(listing, bundle)
     rows = kept_rows(
         [item.group for item in items],

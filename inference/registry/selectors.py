@@ -10,7 +10,7 @@ from django.db.models import Max, QuerySet, TextChoices
 from accounts.models import Site, User
 from accounts.selectors import sites_for
 from inference.ml.bundle import BundleError, load_bundle
-from inference.models import Comparison, Deployment, ModelVersion
+from inference.models import Comparison, DatasetVersion, Deployment, ModelVersion, TrainingRun
 
 
 # --- What serves where -----------------------------------------------------------------------
@@ -143,6 +143,31 @@ def deployments_of(model_version: ModelVersion) -> QuerySet[Deployment]:
     return model_version.deployments.select_related("site", "by", "comparison__baseline")
 
 
+@dataclass(frozen=True)
+class Lineage:
+    """Where a version comes from, and what was made from it."""
+
+    parent: ModelVersion | None
+    children: list[ModelVersion]
+    run: TrainingRun | None
+    dataset_versions: list[DatasetVersion]
+    code_version: str
+    fingerprint: str
+
+
+def lineage_of(model_version: ModelVersion) -> Lineage:
+    run = getattr(model_version, "training_run", None)
+    card = model_version.card
+    return Lineage(
+        parent=model_version.parent,
+        children=list(model_version.children.order_by("registered_at")),
+        run=run,
+        dataset_versions=list(run.dataset_versions.select_related("dataset")) if run else [],
+        code_version=str(card.get("training", {}).get("code_version", "")),
+        fingerprint=str(card.get("dataset", {}).get("fingerprint", "")),
+    )
+
+
 # --- Files -----------------------------------------------------------------------------------
 def bundle_folder(model_version: ModelVersion) -> Path:
     """Where the installation keeps this version's bundle."""
@@ -152,6 +177,10 @@ def bundle_folder(model_version: ModelVersion) -> Path:
 def report_folder(model_version: ModelVersion) -> Path:
     """Where the newest evaluation of this version lies: ``report.html`` and ``report.json``."""
     return Path(settings.MEDIA_ROOT) / "reports" / model_version.version
+
+
+def report_path(model_version: ModelVersion) -> Path:
+    return report_folder(model_version) / "report.html"
 
 
 def bundle_problem(model_version: ModelVersion) -> BundleError | None:

@@ -5,8 +5,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
-from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
-from zlib import error as ZlibError  # noqa: N812
+from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
 from django.conf import settings
 
@@ -104,7 +103,9 @@ def bundle_import(*, file: IO[bytes], by: User) -> ModelVersion:
         try:
             with ZipFile(file) as archive:
                 _unpack(archive, folder)
-        except (BadZipFile, ZlibError, EOFError, NotImplementedError) as error:
+        except (BundleError, OSError):
+            raise
+        except Exception as error:  # zipfile lets through whatever a broken archive leads it to
             raise BundleError(
                 "This is no whole ZIP archive. Download the bundle again and send that file."
             ) from error

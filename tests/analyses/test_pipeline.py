@@ -59,7 +59,8 @@ def result(*labels: str, quality: Quality = GOOD) -> PictureResult:
         CellPrediction(Box(10 * n, 5, 8, 8), label, 0.9, {label: 0.9, "other": 0.1}, 0.0, ())
         for n, label in enumerate(labels)
     ]
-    return PictureResult(cells, find_ms=4.0, engine_ms=3.0, quality=quality, quality_ms=1.0)
+    boxes = [cell.box for cell in cells]
+    return PictureResult(cells, boxes, find_ms=4.0, engine_ms=3.0, quality=quality, quality_ms=1.0)
 
 
 def claim_one() -> Analysis:
@@ -171,6 +172,18 @@ def test_cells_stay_when_another_model_reads_them() -> None:
     assert Cell.objects.count() == 2
     assert Prediction.objects.count() == 4
     assert Cell.objects.first().predictions.count() == 2  # type: ignore[union-attr]
+
+
+def test_a_model_of_whole_pictures_answers_for_the_main_cell_alone() -> None:
+    found = result("neutrophil", "monocyte", "monocyte")
+    once = replace(found, cells=found.cells[:1])
+    first = AnalysisFactory.create()
+    assert reading.complete(claim_one(), once)
+    assert Cell.objects.count() == 3  # the picture's, whatever a model says of them
+    assert Prediction.objects.get().cell.position == 0
+    AnalysisFactory.create(sample_image=first.sample_image, model_version=ModelVersionFactory())
+    assert reading.complete(claim_one(), found)
+    assert Prediction.objects.count() == 4
 
 
 def test_a_picture_without_cells_is_done() -> None:

@@ -77,7 +77,7 @@ def test_no_bundle_says_what_to_do(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        lambda card: card.update(schema=3),
+        lambda card: card.update(schema=4),
         lambda card: card.pop("temperature"),
         lambda card: card.update(surprise=1),
         lambda card: card.update(temperature=0),
@@ -123,7 +123,9 @@ def test_a_card_that_is_off_is_refused(
 def test_a_card_of_another_schema_says_so(folder: Path) -> None:
     rewrite(folder, lambda card: card.update(schema=1))
 
-    with pytest.raises(SchemaError, match=r"its schema is 1, .* reads 2\. Copy the bundle again"):
+    with pytest.raises(
+        SchemaError, match=r"its schema is 1, .* reads 2 and 3\. Copy the bundle again"
+    ):
         load_bundle(folder)
 
 

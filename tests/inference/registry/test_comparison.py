@@ -74,7 +74,6 @@ def dataset(baseline: ModelVersion) -> DatasetVersion:
         dataset=Dataset.objects.create(name="ours"),
         number=1,
         source=DatasetVersion.Source.ZIP,
-        ready_at=timezone.now(),
         groups_known=True,
     )
     for seed in range(PICTURES):
@@ -88,6 +87,8 @@ def dataset(baseline: ModelVersion) -> DatasetVersion:
             label=said or CLASSES[0],
             group=f"photograph {seed}",
         )
+    version.ready_at = timezone.now()
+    version.save()
     return version
 
 

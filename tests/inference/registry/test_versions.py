@@ -121,7 +121,7 @@ def test_web_and_inference_worker_never_import_tensorflow() -> None:
 def test_the_models_page_says_when_a_cell_is_unfamiliar(client: Client) -> None:
     client.force_login(UserFactory.create(role=Role.ADMIN))
     model = ModelVersionFactory.create()
-    assert "Unfamiliar above" not in client.get("/models/").content.decode()
+    assert "Unfamiliar above" not in client.get(f"/models/{model.pk}/").content.decode()
     model.card["unfamiliarity"] = {
         "score": "cosine-knn",
         "neighbours": 5,
@@ -129,6 +129,6 @@ def test_the_models_page_says_when_a_cell_is_unfamiliar(client: Client) -> None:
         "share": 0.02,
     }
     model.save()
-    page = " ".join(client.get("/models/").content.decode().split())
+    page = " ".join(client.get(f"/models/{model.pk}/").content.decode().split())
     assert "0.113 from the 5 nearest training cells" in page
     assert "at most 2.0 % of held-back cells" in page
