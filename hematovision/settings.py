@@ -210,6 +210,7 @@ REAPER_SECONDS = env.int("REAPER_SECONDS", default=15)
 DATASET_MAX_BYTES = env.int("DATASET_MAX_MB", default=8192) * 1024 * 1024
 JOB_LEASE_SECONDS = env.int("JOB_LEASE_SECONDS", default=60)
 JOB_MAX_ATTEMPTS = env.int("JOB_MAX_ATTEMPTS", default=3)
+JOB_LOW_PRIORITY = env.bool("JOB_LOW_PRIORITY", default=True)
 JOB_MEMORY_MB = env.int("JOB_MEMORY_MB", default=6000)
 JOB_FREE_DISK_MB = env.int("JOB_FREE_DISK_MB", default=1000)
 

@@ -10,7 +10,7 @@ from inference.jobs import folders
 
 @job(name="hematovision.tasks.care")
 def care() -> None:
-    """Remove what has expired: sessions, and what broken uploads and failed work left behind."""
+    """Remove what has expired: sessions, and what uploads, imports and other work left behind."""
     call_command("clearsessions")
     store.remove_broken_uploads()
     uploads.remove_abandoned()

@@ -38,11 +38,14 @@ def main() -> None:
     uuid, claim, parent = sys.argv[1], sys.argv[2], int(sys.argv[3])
     die_with(parent, signal.SIGKILL)
     take_along()
-    step_back()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hematovision.settings")
     django.setup()
+    from django.conf import settings
+
     from inference.models import Job
 
+    if settings.JOB_LOW_PRIORITY:
+        step_back()
     job = Job.objects.select_related("requested_by").get(uuid=uuid)
     job.claim = UUID(claim)
     with alone_in(job.folder):

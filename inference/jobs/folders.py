@@ -24,11 +24,8 @@ def clean(folder: Path) -> None:
 
 
 def prune() -> None:
-    """Clean the folders of jobs that failed long ago; remove those that no row knows."""
-    failed_long_ago = Job.objects.filter(
-        status=Job.Status.FAILED, finished_at__lt=timezone.now() - KEEP_FAILED
-    )
-    for job in failed_long_ago:
+    """Clean the folders of jobs that ended long ago; remove those that no row knows."""
+    for job in Job.objects.filter(finished_at__lt=timezone.now() - KEEP_FAILED):
         clean(job.folder)
     there = list(Path(settings.MEDIA_ROOT, "jobs").glob("*"))  # before the rows: a row comes first
     known = {str(uuid) for uuid in Job.objects.values_list("uuid", flat=True)}

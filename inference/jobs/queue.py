@@ -139,9 +139,16 @@ def _end(job: Job, status: Job.Status, **fields: Any) -> bool:
             Status.CANCELLED: audit.Action.JOB_CANCELLED,
         }[status]
         audit.record(action, actor=job.requested_by, subject=job, **fields)
-        if status != Status.FAILED:  # which goes on from its folder when it is tried again
-            transaction.on_commit(lambda: folders.clean(job.folder))
     return bool(ended)
+
+
+def tidy(job: Job) -> None:
+    """Once its process is gone: work that is done or cancelled leaves its log only.
+
+    A failed one goes on from its folder when it is tried again.
+    """
+    if Job.objects.filter(pk=job.pk, status__in=(Status.DONE, Status.CANCELLED)).exists():
+        folders.clean(job.folder)
 
 
 # --- Give back -------------------------------------------------------------------------------
@@ -156,6 +163,7 @@ def give_back(job: Job, reason: str) -> None:
         return
     if row.stop == Stop.CANCEL:
         cancelled(row)
+        transaction.on_commit(lambda: tidy(row))
     elif row.attempt >= settings.JOB_MAX_ATTEMPTS:
         fail(row, f"{reason} It was begun {row.attempt} times without getting any further.")
     else:
@@ -204,7 +212,7 @@ def job_stop(*, job: Job, how: Job.Stop, by: User) -> None:
             status=Status.CANCELLED, finished_at=timezone.now(), error=""
         )
         audit.record(audit.Action.JOB_CANCELLED, actor=by, subject=job)
-        transaction.on_commit(lambda: folders.clean(job.folder))
+        transaction.on_commit(lambda: tidy(job))
 
 
 @transaction.atomic

@@ -46,6 +46,7 @@ def work_on(job: Job) -> None:
     finally:
         _kill(child)
     tell_end()
+    queue.tidy(job)
 
 
 def _start(job: Job, output: int) -> subprocess.Popen[bytes]:
@@ -117,7 +118,7 @@ def _over_a_limit(used_mb: int) -> str:
 
 
 def _nothing() -> None:
-    """The claim is lost: whoever holds the new one tells the end."""
+    """The claim is lost: the child has just told the end, or whoever holds the new one will."""
 
 
 def _tell_death(job: Job, returncode: int) -> None:

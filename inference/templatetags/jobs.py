@@ -26,8 +26,8 @@ def news_of(job: Job) -> str:
     shown: tuple[object, ...] = (job.status, job.stop, job.stage, job.steps_done, log.size(job))
     if job.status == Job.Status.QUEUED:
         shown += (selectors.why_waiting(job),)
-    digest = crc32(" ".join(map(str, shown)).encode())
-    return f"{digest:x}"
+    told = " ".join(map(str, shown))
+    return f"{crc32(told.encode()):x}"
 
 
 @register.filter

@@ -15,7 +15,7 @@ import django
 from inference.jobs import child
 from inference.jobs.child import Running
 
-WAIT_SECONDS = 60
+WAIT_SECONDS = 300
 
 
 def work(running: Running) -> None:

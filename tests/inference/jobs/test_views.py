@@ -44,10 +44,11 @@ def test_a_poll_shows_progress_and_is_silent_without_news(admin: Client) -> None
     assert "about 4 minutes left" in page
     assert "20 cells were cut." in page
     assert response["HX-Trigger"] == '{"job-news": {}}'
-    assert f"?news={news_of(job)}" in page
-    assert admin.get(f"/jobs/{job.pk}/?news={news_of(job)}").status_code == 204
+    poll = f"/jobs/{job.pk}/?news={news_of(job)}"
+    assert poll in page
+    assert admin.get(poll).status_code == 204
     log.append(job, "More.")
-    assert admin.get(f"/jobs/{job.pk}/?news={news_of(job)}").status_code == 200
+    assert admin.get(poll).status_code == 200
 
 
 def test_the_page_is_loaded_again_at_the_end_of_a_job(admin: Client) -> None:
