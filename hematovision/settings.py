@@ -206,6 +206,7 @@ ANALYSIS_MAX_ATTEMPTS = env.int("ANALYSIS_MAX_ATTEMPTS", default=3)
 REAPER_SECONDS = env.int("REAPER_SECONDS", default=15)
 
 # --- Datasets, training and other long work ---------------------------------------------------
+DATASET_MAX_BYTES = env.int("DATASET_MAX_MB", default=8192) * 1024 * 1024
 JOB_LEASE_SECONDS = env.int("JOB_LEASE_SECONDS", default=60)
 JOB_MAX_ATTEMPTS = env.int("JOB_MAX_ATTEMPTS", default=3)
 JOB_MEMORY_MB = env.int("JOB_MEMORY_MB", default=6000)

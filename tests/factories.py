@@ -218,12 +218,7 @@ def dataset_version(
 
     With ``groups`` the source photographs are known: so many of each label, in turn.
     """
-    version = DatasetVersionFactory.create(
-        ready_at=timezone.now(),
-        manifest_sha256="0" * 64,
-        groups_known=groups is not None,
-        **values,
-    )
+    version = DatasetVersionFactory.create(**values)
     for number, label in enumerate(label for label in labels for _ in range(each)):
         data = smear(seed + number, white_cells=1)
         sha256 = store.write(data)
@@ -238,4 +233,16 @@ def dataset_version(
             label=label,
             group=f"{label}-{number % groups}" if groups else "",
         )
+    version.ready_at = timezone.now()
+    version.manifest_sha256 = "0" * 64
+    version.groups_known = groups is not None
+    version.summary = {
+        "pictures": each * len(labels),
+        "photographs": groups and groups * len(labels),
+        "classes": dict.fromkeys(labels, each),
+        "left_out": 0,
+        "sentences": [],
+        "compared": None,
+    }
+    version.save()
     return version

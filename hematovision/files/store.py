@@ -4,8 +4,10 @@ A file is written to a temporary name on the same disk, flushed, then renamed: a
 whole of it or nothing, and two writers of the same bytes end with one file.
 """
 
+import ctypes
 import hashlib
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Callable
@@ -61,6 +63,60 @@ def derived(sha256: str, name: str, make: Callable[[], bytes]) -> bytes:
         data = make()
         _write_and_rename(path, data, durable=False)
         return data
+
+
+class Staging:
+    """Files on their way into the store, in a folder of their own on its disk.
+
+    For many files at once: they are flushed together, 0.2 ms a file where `write` takes 1 ms on a
+    fast disk and far more on one that turns. Nothing is in the store before `move_in`, and
+    `discard` leaves no trace.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def add(self, data: bytes, sha256: str) -> None:
+        """Write a file; it may be lost until `flush`."""
+        (self._folder / sha256).write_bytes(data)
+
+    def read(self, sha256: str) -> bytes:
+        """The bytes of a file, in whichever of the two places it lies."""
+        try:
+            return (self._folder / sha256).read_bytes()
+        except FileNotFoundError:
+            return read(sha256)
+
+    def flush(self) -> None:
+        """Return when all that was added outlasts a power cut."""
+        _flush_disk_of(self._folder)
+
+    def move_in(self) -> None:
+        """Put every file into the store. Idempotent."""
+        for file in sorted(self._folder.iterdir()):
+            path = path_of(file.name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file.replace(path)  # the same bytes, should it be there already
+        _flush_disk_of(self._folder)
+
+    def discard(self) -> None:
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _flush_disk_of(folder: Path) -> None:
+    """Flush a whole file system: one wait for any number of files."""
+    library = ctypes.CDLL(None, use_errno=True)
+    if not hasattr(library, "syncfs"):  # not Linux
+        os.sync()
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        if library.syncfs(descriptor):
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
+    finally:
+        os.close(descriptor)
 
 
 def remove_broken_uploads(*, older_than: float = 24 * 3600) -> int:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from django.db.models import Q, QuerySet
+from django.db.models import Prefetch, Q, QuerySet
 
 from accounts.models import User
 from accounts.permissions import Permission, has_permission
 from accounts.selectors import sites_for
 from hematovision.files import store
-from inference.models import Dataset, DatasetImage, DatasetVersion
+from inference.models import Dataset, DatasetImage, DatasetUpload, DatasetVersion
 
 if TYPE_CHECKING:
     from inference.ml.data import Listing
@@ -33,6 +33,34 @@ def versions_for(person: User) -> QuerySet[DatasetVersion]:
 def ready_versions_for(person: User) -> QuerySet[DatasetVersion]:
     """Those that can be trained on."""
     return versions_for(person).filter(ready_at__isnull=False)
+
+
+def images_for(person: User) -> QuerySet[DatasetImage]:
+    return DatasetImage.objects.filter(version__in=ready_versions_for(person)).select_related(
+        "version__dataset", "stored_image"
+    )
+
+
+def uploads_for(person: User) -> QuerySet[DatasetUpload]:
+    """Archives that are on their way or were imported: whoever manages datasets sees them."""
+    if not has_permission(person, Permission.MANAGE_DATASETS):
+        return DatasetUpload.objects.none()
+    return DatasetUpload.objects.select_related("created_by")
+
+
+def open_uploads_for(person: User) -> QuerySet[DatasetUpload]:
+    """Those that were begun and are not whole yet."""
+    return uploads_for(person).filter(version=None).order_by("-touched_at")
+
+
+def datasets_with_versions_for(person: User) -> QuerySet[Dataset]:
+    """Datasets for the list, each with its versions, the newest first."""
+    versions = DatasetVersion.objects.defer("origin").select_related("job").order_by("-number")
+    return (
+        datasets_for(person)
+        .select_related("site")
+        .prefetch_related(Prefetch("versions", queryset=versions))
+    )
 
 
 def listing_of(

@@ -12,9 +12,7 @@ from accounts import audit
 from accounts.models import Site, User
 from hematovision.files.models import StoredImage
 from inference.jobs import queue
-from inference.models import Dataset, DatasetImage, DatasetVersion, Job
-
-ROWS_AT_ONCE = 1000  # of a bulk insert
+from inference.models import Dataset, DatasetVersion, Job
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +54,17 @@ def dataset_create(
 
 
 @transaction.atomic
+def dataset_update(*, dataset: Dataset, licence: str, description: str, by: User) -> None:
+    """Change what is said of a dataset. Its name stands in models, and stays."""
+    before = {"licence": dataset.licence, "description": dataset.description}
+    dataset.licence = licence
+    dataset.description = description
+    dataset.full_clean()
+    dataset.save()
+    audit.record(audit.Action.DATASET_CHANGED, actor=by, subject=dataset, before=before)
+
+
+@transaction.atomic
 def dataset_version_from_cells(
     *, dataset: Dataset, cells: Iterable[LabelledCell], by: User | None
 ) -> DatasetVersion:
@@ -74,27 +83,23 @@ def dataset_version_from_cells(
     for cell in cells:
         if labels.setdefault((cell.stored_image.pk, cell.box), cell.label) != cell.label:
             raise ValidationError(f"A cell of {cell.file_name} has two labels. Decide on one.")
-    version = version_begin(
+    return version_begin(
         dataset=dataset,
         source=DatasetVersion.Source.CORRECTIONS,
-        origin={"cells": len(cells)},
+        origin={
+            "cells": [
+                {
+                    "stored_image": cell.stored_image.pk,
+                    "box": cell.box,
+                    "label": cell.label,
+                    "group": cell.group,
+                    "file_name": cell.file_name,
+                }
+                for cell in cells
+            ]
+        },
         by=by,
     )
-    DatasetImage.objects.bulk_create(
-        (
-            DatasetImage(
-                version=version,
-                stored_image=cell.stored_image,
-                file_name=cell.file_name,
-                label=cell.label,
-                group=cell.group,
-                box=list(cell.box) if cell.box else None,
-            )
-            for cell in cells
-        ),
-        batch_size=ROWS_AT_ONCE,
-    )
-    return version
 
 
 @transaction.atomic
@@ -178,7 +183,7 @@ def version_begin(
         actor=by,
         subject=version,
         source=source.value,
-        **{name: origin[name] for name in ("name", "path", "size", "cells") if name in origin},
+        **{name: origin[name] for name in ("name", "path", "size") if name in origin},
         **({"parent": str(parent)} if parent else {}),
     )
     return version

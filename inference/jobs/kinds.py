@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from inference.jobs.child import Running
 
 RUNNERS: dict[str, str] = {
+    Job.Kind.DATASET_IMPORT: "inference.datasets.importing:run",
     Job.Kind.SITE_VALIDATION: "inference.sites.runners:validate",
     Job.Kind.ADAPTATION: "inference.sites.runners:adapt",
 }

@@ -1,8 +1,8 @@
 """Adapt a model to a laboratory with some labelled cells of its own, without TensorFlow.
 
 The network stays; its last layer is fitted anew on the site's cells and on the features of
-home's training, which travel in the bundle. ``model.keras`` does not go into the new bundle:
-its last layer would be another than that of ``head.npz``.
+home's training, which travel in the bundle. ``model.keras`` stays as it is, for whoever goes on
+training from the new bundle: the last layer is that of ``head.npz``, in every bundle.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from inference.ml.bundle import (
     FEATURES_NAME,
     HEAD_NAME,
+    KERAS_NAME,
     MANIFEST_NAME,
     TFLITE_NAME,
     Bundle,
@@ -147,6 +148,8 @@ def adapt_to(settings: Settings, bundle: Bundle, site: Site) -> Bundle:
     metrics = _metrics(bundle, home, site, held_out, fit, settings.seed)
     with bundle_draft(settings.out) as draft:
         shutil.copy(bundle.tflite_path, draft / TFLITE_NAME)
+        if KERAS_NAME in bundle.card.files:
+            shutil.copy(bundle.keras_path, draft / KERAS_NAME)
         fit.head.save(draft / HEAD_NAME)
         home.with_more(cells).save(draft / FEATURES_NAME)
         sides = {**dict.fromkeys(learned, "train"), **dict.fromkeys(held_out, "test")}
@@ -198,7 +201,11 @@ def read_site(
         If the model was made with some of the pictures, or a picture cannot be used.
     """
     items = _unseen(listing, bundle)
-    rows = kept_rows([item.group for item in items], [item.sha256 for item in items])
+    rows = kept_rows(
+        [item.group for item in items],
+        [item.label for item in items],
+        [item.sha256 for item in items],
+    )
     chosen = [items[row] for row in rows]
     done = 0
 
@@ -247,6 +254,7 @@ def thinned(
     learned = np.flatnonzero(both.sides == TRAIN)
     kept = kept_rows(
         both.groups[learned].tolist(),
+        both.labels[learned].astype(str).tolist(),
         both.shas[learned].tolist(),
         most=max(most - (len(both) - len(learned)), 1),
     )

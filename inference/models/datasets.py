@@ -2,6 +2,7 @@
 
 import uuid
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 from django.db import models
@@ -10,6 +11,10 @@ from django.utils import timezone
 from accounts.models import Site
 from hematovision.files.models import StoredImage
 from inference.models.jobs import Job
+
+
+class ImmutableError(RuntimeError):
+    """Somebody tried to change or delete what a training may have used."""
 
 
 class Dataset(models.Model):
@@ -70,13 +75,27 @@ class DatasetVersion(models.Model):
             models.UniqueConstraint(fields=["dataset", "number"], name="dataset_version_unique"),
         )
 
+    def __str__(self) -> str:
+        return f"{self.dataset} v{self.number}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        if not self._state.adding:
+            _refuse_if_ready(self.pk)
+        super().save(*args, **kwargs)
+
+    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        _refuse_if_ready(self.pk)
+        return super().delete(*args, **kwargs)
+
     @property
     def folder(self) -> Path:
         """Its report, plots and manifest, written by its job."""
         return Path(settings.MEDIA_ROOT) / "datasets" / str(self.pk)
 
-    def __str__(self) -> str:
-        return f"{self.dataset} v{self.number}"
+
+def _refuse_if_ready(pk: int) -> None:
+    if DatasetVersion.objects.filter(pk=pk, ready_at__isnull=False).exists():
+        raise ImmutableError("A ready version never changes: make a new one.")
 
 
 class DatasetImage(models.Model):
@@ -99,6 +118,14 @@ class DatasetImage(models.Model):
 
     def __str__(self) -> str:
         return f"{self.file_name} ({self.label})"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        _refuse_if_ready(self.version_id)
+        super().save(*args, **kwargs)
+
+    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        _refuse_if_ready(self.version_id)
+        return super().delete(*args, **kwargs)
 
 
 class LeftOutFile(models.Model):
@@ -132,10 +159,15 @@ class DatasetUpload(models.Model):
         DatasetVersion, null=True, on_delete=models.SET_NULL, related_name="upload"
     )
 
+    def __str__(self) -> str:
+        return f"{self.file_name} ({self.received} of {self.size} bytes)"
+
     @property
     def path(self) -> Path:
         """The archive: on the disk of the store, away from it until it is whole and imported."""
         return Path(settings.MEDIA_ROOT) / "incoming" / "datasets" / str(self.uuid)
 
-    def __str__(self) -> str:
-        return f"{self.file_name} ({self.received} of {self.size} bytes)"
+    @property
+    def table_path(self) -> Path:
+        """The table of labels or source photographs that was sent beside it, if one was."""
+        return self.path.with_suffix(".csv")

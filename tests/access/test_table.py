@@ -11,10 +11,13 @@ from accounts.access import access_of
 from accounts.models import AuditEvent, Site, User
 from accounts.permissions import Role
 from analyses.models import Analysis, Cell, SampleImage
+from inference.datasets.looking import MANIFEST_NAME, REPORT_NAME
+from inference.datasets.uploads import upload_begin
 from inference.jobs import log
-from inference.models import Job, ModelVersion, SiteValidation
+from inference.models import DatasetImage, Job, ModelVersion, SiteValidation
 from tests.access.table import ROWS, SCOPES, A, Row, as_markdown
 from tests.factories import (
+    DatasetFactory,
     DatasetVersionFactory,
     JobFactory,
     ModelVersionFactory,
@@ -22,6 +25,7 @@ from tests.factories import (
     UserFactory,
     activate,
     analysed_sample,
+    dataset_version,
 )
 
 pytestmark = [pytest.mark.permission, pytest.mark.django_db]
@@ -46,6 +50,7 @@ def keys(site: Site) -> dict[str, int]:
         "cell": Cell.objects.first().pk,  # type: ignore[union-attr]
         "analysis": Analysis.objects.get().pk,
         "job": site_job(site, model_version).pk,
+        **dataset_keys(site, technician),
         "person": technician.pk,
         "site": site.pk,
         "own site": site.pk,
@@ -64,6 +69,21 @@ def site_job(site: Site, model_version: ModelVersion) -> Job:
     )
     log.append(job, "It began.")
     return job
+
+
+def dataset_keys(site: Site, by: User) -> dict[str, int]:
+    """A dataset of a site with its saved files, and an archive on its way."""
+    version = dataset_version(["a", "b"], each=1, dataset=DatasetFactory.create(site=site))
+    version.folder.mkdir(parents=True)
+    for name in (MANIFEST_NAME, REPORT_NAME):
+        (version.folder / name).touch()
+    upload = upload_begin(file_name="cells.zip", size=1000, last_modified=0, by=by)
+    return {
+        "dataset": version.dataset.pk,
+        "dataset_version": version.pk,
+        "dataset_picture": DatasetImage.objects.first().pk,  # type: ignore[union-attr]
+        "dataset_upload": upload.pk,
+    }
 
 
 def call(row: Row, keys: dict[str, int], person: User | None) -> int:

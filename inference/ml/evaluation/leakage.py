@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import cache
 
@@ -45,8 +46,10 @@ def held_back(items: Sequence[Item], manifest: Sequence[ManifestRow]) -> list[It
     return kept
 
 
-def trained_on(items: Sequence[Item], manifest: Sequence[ManifestRow]) -> list[Item]:
-    """Items whose file, or a picture of whose photograph, was used to train or to choose.
+def sides_known(
+    items: Sequence[Item], manifest: Sequence[ManifestRow]
+) -> dict[str, frozenset[str]]:
+    """The sides on which training had pictures of each group of items; those it knew none of lack.
 
     A photograph is the same if its name and that of its data set are, or if one of its files
     is (see `with_photographs`). Its name alone says nothing: every laboratory may number
@@ -57,18 +60,28 @@ def trained_on(items: Sequence[Item], manifest: Sequence[ManifestRow]) -> list[I
     items : sequence of Item
         From `with_photographs`.
     manifest : sequence of ManifestRow
-        Of the model's bundle.
+        Of a model's bundle.
     """
-    used = [row for row in manifest if row.side != HELD_BACK]
-    files = {row.sha256 for row in used}
     name_of = _namer(items, manifest)
-    photographs = {(row.dataset, name_of(row.group)) for row in used}
-    tainted = {item.group for item in items if item.sha256 in files}
-    return [
-        item
-        for item in items
-        if item.group in tainted or (item.dataset, name_of(item.group)) in photographs
-    ]
+    by_file: dict[str, set[str]] = defaultdict(set)
+    by_photograph: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for row in manifest:
+        by_file[row.sha256].add(row.side)
+        by_photograph[row.dataset, name_of(row.group)].add(row.side)
+    found: dict[str, set[str]] = defaultdict(set)
+    for item in items:
+        known = by_file.get(item.sha256, set()) | by_photograph.get(
+            (item.dataset, name_of(item.group)), set()
+        )
+        if known:
+            found[item.group] |= known
+    return {group: frozenset(sides) for group, sides in found.items()}
+
+
+def trained_on(items: Sequence[Item], manifest: Sequence[ManifestRow]) -> list[Item]:
+    """Items whose photograph was used to train or to choose; parameters as in `sides_known`."""
+    sides = sides_known(items, manifest)
+    return [item for item in items if sides.get(item.group, frozenset()) - {HELD_BACK}]
 
 
 def named_alike(items: Sequence[Item], manifest: Sequence[ManifestRow]) -> list[Item]:
