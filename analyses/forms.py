@@ -114,10 +114,13 @@ class CorrectionsForm(forms.Form):
         super().__init__(*args, **kwargs)
         self.site_pk = str(self["site"].value() or "")
         self.auto_id = f"id_{self.site_pk}_%s"  # one form for each site on the page
-        of_site = self.site_pk if self.site_pk.isdecimal() else None
-        datasets = datasets_for(person).filter(site=of_site, site__isnull=False)
-        self.fields["site"].queryset = sites_for(person)  # type: ignore[attr-defined]
-        self.fields["dataset"].queryset = datasets  # type: ignore[attr-defined]
+        sites: Any = self.fields["site"]
+        datasets: Any = self.fields["dataset"]
+        sites.queryset = sites_for(person)
+        try:
+            datasets.queryset = datasets_for(person).filter(site=sites.clean(self.site_pk))
+        except ValidationError:  # the form's own check tells it
+            datasets.queryset = Dataset.objects.none()
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
