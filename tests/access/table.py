@@ -43,6 +43,7 @@ ROWS = [
     Row("analyses:view", "An image, for the page", EVERY_ROLE, object="image"),
     Row("analyses:original", "An image, as it came", EVERY_ROLE, object="image"),
     Row("analyses:review", "Say what a cell is", frozenset({T, D}), "post", "cell"),
+    Row("analyses:corrections", "Make datasets of people's answers", frozenset({A})),
     Row("analyses:crop", "A cell, cut out", EVERY_ROLE, object="cell"),
     Row("analyses:heat_map", "Where the model looked", EVERY_ROLE, object="cell"),
     Row("inference:models", "Models, and what serves where", frozenset({A})),
