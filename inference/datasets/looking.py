@@ -17,7 +17,7 @@ FIGURES_NAME = "report.json"
 
 PAIRS_SHOWN = 24
 GROUPS_SHOWN = 12
-OUTLIERS_SHOWN = 24
+OUTLIERS_SHOWN = 12  # of each kind
 SAMPLES_SHOWN = 8  # of each class
 PLOTS = {
     "classes": "Pictures of each class",
@@ -28,12 +28,31 @@ PLOTS = {
 }
 
 
+OUTLIERS = {
+    "size": "Size",
+    "intensity": "Brightness",
+    "colour": "Colour",
+    "sharpness": "Sharpness",
+    "no_cell": "No cell found",
+    "many_cells": "Many cells found",
+}
+
+
 @dataclass(frozen=True)
 class Pair:
     """Two pictures of one cell."""
 
     pictures: list[DatasetImage]
     identical: bool
+
+
+@dataclass(frozen=True)
+class Outliers:
+    """Pictures that differ from the others of their class in one way, the farthest first."""
+
+    title: str
+    count: int
+    pictures: list[tuple[DatasetImage, str]]
 
 
 class Look:
@@ -74,6 +93,23 @@ class Look:
     def near(self) -> list[list[DatasetImage]]:
         return self._groups("near")
 
+    @property
+    def outliers(self) -> list[Outliers]:
+        """Every kind of which there are any, each picture with its reason."""
+        return [
+            Outliers(
+                title,
+                found["count"],
+                [(self._pictures([row["at"]])[0], row["reason"]) for row in self._outliers(kind)],
+            )
+            for kind, title in OUTLIERS.items()
+            if (found := self.figures["outliers"][kind])["count"]
+        ]
+
+    def _outliers(self, kind: str) -> list[dict[str, Any]]:
+        shown: list[dict[str, Any]] = self.figures["outliers"][kind]["shown"]
+        return shown[:OUTLIERS_SHOWN]
+
     def _pairs(self, kind: str) -> list[Pair]:
         shown = self.figures["duplicates"][kind]["shown"][:PAIRS_SHOWN]
         return [Pair(self._pictures(row["pair"]), row["identical"]) for row in shown]
@@ -96,10 +132,11 @@ class Look:
         duplicates = self.figures["duplicates"]
         positions = {at for shown in self.figures["samples"].values() for at in shown}
         for kind in ("two_labels", "across"):
-            positions |= {at for row in duplicates[kind]["shown"][:PAIRS_SHOWN] for at in row["pair"]}
+            shown = duplicates[kind]["shown"][:PAIRS_SHOWN]
+            positions |= {at for row in shown for at in row["pair"]}
         for kind in ("identical", "near"):
             positions |= {at for row in duplicates[kind]["shown"][:GROUPS_SHOWN] for at in row}
-        positions |= {row["at"] for row in self.figures["outliers"]["shown"][:OUTLIERS_SHOWN]}
+        positions |= {row["at"] for kind in OUTLIERS for row in self._outliers(kind)}
         keys = [self._keys[at] for at in positions]
         rows = DatasetImage.objects.defer("facts").filter(pk__in=keys)
         return {row.pk: row for row in rows}
