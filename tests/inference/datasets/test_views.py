@@ -183,13 +183,7 @@ class TestLook:
     def test_it_shows_the_data(self, client: Client, admin: User) -> None:
         version = imported(zipped({**smears(), "NEUTROPHIL/x.png": b"%PDF-1.7"}), admin)
         page = client.get(address("dataset_version", version)).content.decode()
-        for text in (
-            "NEUTROPHIL/x.png",
-            "PDF document",
-            "Neutrophils",
-            "<svg",
-            version.manifest_sha256,
-        ):
+        for text in ("NEUTROPHIL/x.png", "PDF document", "Neutrophil", "<svg"):
             assert text in page
 
     def test_its_queries_do_not_grow(
