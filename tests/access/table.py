@@ -66,6 +66,10 @@ ROWS = [
     Row("inference:job_log", "Its log", frozenset({D, A}), object="job"),
     Row("inference:job_stop", "End it", frozenset({D, A}), "post", "job"),
     Row("inference:job_retry", "Try it again", frozenset({D, A}), "post", "job"),
+    Row("inference:trainings", "Trainings", frozenset({A})),
+    Row("inference:training_new", "Train a model", frozenset({A})),
+    Row("inference:training", "A training, while it runs and after", frozenset({A}), object="run"),
+    Row("inference:training_curves", "Its curves", frozenset({A}), object="run"),
     Row("inference:datasets", "Datasets and their versions", frozenset({A})),
     Row("inference:dataset_new", "Upload a dataset", frozenset({A})),
     Row("inference:dataset_upload", "Announce an archive", frozenset({A}), "post"),
@@ -113,6 +117,7 @@ SCOPES = {
     "dataset_upload": "all",
     "own site": "one's own; an admin: all",
     "validation": "those of one's sites; an admin: all",
+    "run": "all",
     "person": "all",
     "site": "all",
 }

@@ -14,7 +14,7 @@ from analyses.models import Analysis, Cell, SampleImage
 from inference.datasets.looking import MANIFEST_NAME, REPORT_NAME
 from inference.datasets.uploads import upload_begin
 from inference.jobs import log
-from inference.models import DatasetImage, Job, ModelVersion, SiteValidation
+from inference.models import DatasetImage, Job, ModelVersion, SiteValidation, TrainingRun
 from tests.access.table import ROWS, SCOPES, A, Row, as_markdown
 from tests.factories import (
     DatasetFactory,
@@ -51,6 +51,7 @@ def keys(site: Site) -> dict[str, int]:
         "analysis": Analysis.objects.get().pk,
         "job": site_job(site, model_version).pk,
         "model": model_version.pk,
+        "run": TrainingRun.objects.create(job=JobFactory.create()).pk,
         **dataset_keys(site, technician),
         "person": technician.pk,
         "site": site.pk,
