@@ -38,6 +38,7 @@ ROWS = [
     Row("analyses:sample", "See a sample and its cells", EVERY_ROLE, object="sample"),
     Row("analyses:results", "Its results while they arrive", EVERY_ROLE, object="sample"),
     Row("analyses:consent", "Consent to training", frozenset({T, D}), "post", "sample"),
+    Row("analyses:reanalyse", "Have it analysed again", frozenset({D, A}), "post", "sample"),
     Row("analyses:retry", "Retry a failed analysis", EVERY_ROLE, "post", "analysis"),
     Row("analyses:thumbnail", "An image, small", EVERY_ROLE, object="image"),
     Row("analyses:view", "An image, for the page", EVERY_ROLE, object="image"),
