@@ -55,7 +55,8 @@ def crop(cell: Cell) -> bytes:
 
 
 def heat_map(cell: Cell) -> bytes:
-    """JPEG of the same square with what the model looked at laid over it.
+    """JPEG of the same square with what the model looked at laid over it; of the whole picture,
+    squeezed as the model sees it, if that is what it looks at.
 
     Raises:
         inference.ml.bundle.BundleError: the model of the cell's sample cannot be loaded.
@@ -66,6 +67,8 @@ def heat_map(cell: Cell) -> bytes:
     said = cell.predictions.filter(model_version=model_version).first()
     if model_version is None or said is None:
         raise LookupError(NOT_CLASSIFIED)
+    if reason := model_version.card.get("training", {}).get("no_explanation"):
+        raise LookupError(f"There is no heat map: {reason}")
     sha256 = sample_image.stored_image.sha256
 
     def make() -> bytes:
@@ -79,7 +82,12 @@ def heat_map(cell: Cell) -> bytes:
         prepared = preprocess.prepare(np.asarray(image), parameters)
         seen = preprocess.crop_cell(prepared, _box(cell), parameters)
         heat = explain.heat_map(engine, seen, engine.bundle.classes.index(said.label))
-        shown = _square(image, cell, parameters.context).convert("RGBA")
+        whole = parameters.region == preprocess.IMAGE
+        shown = (
+            image.convert("RGB").resize((CROP_SIDE, CROP_SIDE))
+            if whole
+            else _square(image, cell, parameters.context)
+        ).convert("RGBA")
         layer = Image.fromarray(explain.overlay(seen, heat)).resize(shown.size)
         return jpeg(Image.alpha_composite(shown, layer).convert("RGB"))
 

@@ -9,7 +9,7 @@ from uuid import UUID
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
-from django.db.models import Exists, F, Max, OuterRef
+from django.db.models import F, Max
 from django.utils import timezone
 
 from accounts import audit
@@ -31,10 +31,7 @@ from hematovision.files.gate import GateError
 from hematovision.files.models import StoredImage
 from hematovision.files.services import image_file_keep, stored_image_create
 from inference.cells import answers_for
-from inference.ml.bundle import SchemaError
-from inference.models import ModelVersion
-from inference.registry.selectors import active_model_version, bundle_problem
-from inference.registry.services import model_activate
+from inference.registry.selectors import active_model_version
 
 FILE_NAME_LENGTH = 200
 
@@ -276,39 +273,27 @@ def consent_set(*, sample: Sample, given: bool, by: User) -> None:
 
 
 @transaction.atomic
-def model_put_in_use(*, model_version: ModelVersion, by: User | None) -> None:
-    """Put a model in use; samples that wait for one which cannot run any more change over to it.
+def sample_reanalyse(*, sample: Sample, by: User) -> None:
+    """Have all images of a sample read by its site's model of today.
 
-    Those that have a result already keep their model: one sample is read by one model.
+    Its cells stay, and so do the earlier models' answers and people's reviews.
+
+    Raises:
+        ValidationError: that model reads the sample already, or no model is in use.
     """
-    before = active_model_version()
-    model_activate(model_version=model_version, by=by)
-    if before is None or not isinstance(bundle_problem(before), SchemaError):
-        return
-    results = Analysis.objects.filter(
-        sample_image__sample=OuterRef("pk"), status=Analysis.Status.DONE
-    )
-    unread = Sample.objects.filter(~Exists(results), model_version=before)
-    pks = list(unread.values_list("pk", flat=True))
-    if not pks:
-        return
-    Sample.objects.filter(pk__in=pks).update(model_version=model_version)
-    Analysis.objects.filter(sample_image__sample__in=pks, model_version=before).update(
-        model_version=model_version,
-        status=Analysis.Status.QUEUED,
-        attempt=0,
-        claim=None,  # whoever still reads with the model of before can write nothing
-        lease_expires_at=None,
-        error="",
-        finished_at=None,
-        due_at=timezone.now(),  # the reaper sends the hint
-    )
+    sample = Sample.objects.select_for_update().get(pk=sample.pk)
+    before, now = sample.model_version, active_model_version(sample.site)
+    if now is None:
+        raise ValidationError("No model is in use: ask an admin to put one in use.")
+    if now == before:
+        raise ValidationError(f"{now} reads this sample already.")
+    pipeline.queue_anew(sample=sample, model_version=now, by=by)
     audit.record(
-        audit.Action.SAMPLES_CHANGED_OVER,
+        audit.Action.REANALYSIS_STARTED,
         actor=by,
-        subject=model_version,
-        before=before.version,
-        samples=pks,
+        subject=sample,
+        before=str(before) if before else None,
+        now=str(now),
     )
 
 

@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 OTHER_VERSION = (
     "This sample was begun with a model that this version of the program cannot run. "
-    "Upload the image to a new sample."
+    "A doctor or an admin can have it analysed again with the model in use."
 )
 
 if TYPE_CHECKING:

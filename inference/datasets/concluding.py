@@ -43,7 +43,8 @@ def conclude(
     running.check_stop()
     staging.move_in()
     _write_rows(running, version, found.records)
-    _make_ready(running.job, version, found, exploration, manifest_sha256)
+    with running.result():
+        _make_ready(version, found, exploration, manifest_sha256)
 
 
 def _explore(found: Found) -> Exploration:
@@ -125,16 +126,12 @@ def _stored_images(records: Sequence[Record]) -> dict[str, int]:
     return dict(StoredImage.objects.filter(sha256__in=files).values_list("sha256", "pk"))
 
 
-@transaction.atomic
 def _make_ready(
-    job: Job,
     version: DatasetVersion,
     found: Found,
     exploration: Exploration,
     manifest_sha256: str,
 ) -> None:
-    _check_claim(job)
-    version.left_out.all().delete()
     LeftOutFile.objects.bulk_create(
         (
             LeftOutFile(version=version, file_name=one.name[:400], reason=one.reason[:300])

@@ -15,19 +15,19 @@ from django.conf import settings
 from numpy.typing import NDArray
 
 from hematovision.files import gate, store
+from hematovision.files.gate import MINIMUM_SIDE
 from hematovision.files.models import StoredImage
 from inference.cells import CLASSES
 from inference.datasets.photographs import known_photographs
 from inference.datasets.records import Found, Journal, Record, box_of, record_of
 from inference.jobs.kinds import JobError
-from inference.ml.data import PLATELET, Decode
+from inference.ml.data import Decode
 from inference.ml.datasets.archive import Archive, Folder, LeftOut, Limits, Source
-from inference.ml.datasets.facts import PictureFacts, measure
+from inference.ml.datasets.facts import measure
 from inference.ml.datasets.gather import Gathered, gathered
 from inference.ml.datasets.layout import Layout, understand
 from inference.ml.datasets.manifest import Entry
 from inference.ml.datasets.tables import read_table, tables_in
-from inference.ml.finder import SMALLEST_CELL, SMALLEST_PLATELET
 from inference.models import DatasetVersion
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-AT_ONCE = 256  # pictures between two flushes of the disk
+AT_ONCE = 50  # pictures between two flushes of the disk
 RESERVE = 500 * 2**20  # bytes that stay free for everything else
 
 
@@ -63,26 +63,34 @@ def find(
 def _of_archive(
     running: Running, version: DatasetVersion, staging: store.Staging, journal: Journal
 ) -> Found:
-    upload = version.upload
-    if not upload.path.is_file():
+    archive, table = _places(version)
+    if not archive.is_file():
         raise JobError("The archive is no longer on the server. Upload it once more.")
-    _check_room(upload.size)
-    sha256 = _sha256_of(running, upload.path)
-    table = upload.table_path if "table" in version.origin else None
-    with Archive(upload.path, _limits()) as source:
+    _check_room(archive.stat().st_size)
+    sha256 = _sha256_of(running, archive)
+    with Archive(archive, _limits()) as source:
         found = _of_source(running, version, source, table, staging, journal)
-    found.origin = {**version.origin, "sha256": sha256}
+    found.origin = {**version.origin, "sha256": sha256, "size": archive.stat().st_size}
     return found
 
 
 def _of_folder(
     running: Running, version: DatasetVersion, staging: store.Staging, journal: Journal
 ) -> Found:
-    table = Path(version.origin["table"]) if "table" in version.origin else None
-    with Folder(Path(version.origin["path"]), _limits()) as source:
+    folder, table = _places(version)
+    with Folder(folder, _limits()) as source:
         found = _of_source(running, version, source, table, staging, journal)
     found.origin = version.origin
     return found
+
+
+def _places(version: DatasetVersion) -> tuple[Path, Path | None]:
+    """Where the pictures lie, and the table beside them: uploaded, or named on the server."""
+    if "path" in version.origin:
+        table = version.origin.get("table")
+        return Path(version.origin["path"]), Path(table) if table else None
+    upload = version.upload
+    return upload.path, upload.table_path if "table" in version.origin else None
 
 
 def _limits() -> Limits:
@@ -138,6 +146,7 @@ def _of_source(
                 read.append(_record(one, layout, passed[one.sha256]))
         staging.flush()
         journal.append(read[-len(batch) :])
+        running.got_further()
         running.report("Reading pictures", len(read), total)
         running.check_stop()
     records = [one for one in read if isinstance(one, Record)]
@@ -220,26 +229,37 @@ def _of_version(version: DatasetVersion) -> Found:
 
 # --- People's cells --------------------------------------------------------------------------
 def _of_cells(running: Running, version: DatasetVersion) -> Found:
-    """The cells that the version's row lists; each picture is read and measured once."""
+    """The cells that the version's row lists; of each its surroundings are measured."""
     cells = version.origin["cells"]
     stored_images = StoredImage.objects.in_bulk({cell["stored_image"] for cell in cells})
-    measured: dict[tuple[int, float], PictureFacts] = {}
     records = []
+    decoded: tuple[int, NDArray[np.uint8]] | None = None  # cells of a picture come together
     for number, cell in enumerate(cells):
         running.report("Measuring cells", number, len(cells))
         running.check_stop()
         stored = stored_images[cell["stored_image"]]
-        smallest = SMALLEST_PLATELET if cell["label"] == PLATELET else SMALLEST_CELL
-        if (stored.pk, smallest) not in measured:
-            image = gate.decode(store.read(stored.sha256))
-            measured[stored.pk, smallest] = measure(image, smallest=smallest)
+        if decoded is None or decoded[0] != stored.pk:
+            decoded = stored.pk, gate.decode(store.read(stored.sha256))
+        box = box_of(cell["box"])
+        facts = measure(_around(decoded[1], box), cell["label"])
         entry = Entry(
             sha256=stored.sha256,
             label=cell["label"],
             group=cell["group"],
             part="",
-            box=box_of(cell["box"]),
+            box=box,
             name=cell["file_name"],
         )
-        records.append(Record(entry, measured[stored.pk, smallest], stored.format, stored.size))
+        records.append(Record(entry, facts, stored.format, stored.size))
     return Found(records, origin={"cells": len(cells)})
+
+
+def _around(image: NDArray[np.uint8], box: tuple[int, int, int, int] | None) -> NDArray[np.uint8]:
+    """The square around a cell, three times its size, as far as the picture goes."""
+    if box is None:
+        return image
+    x, y, width, height = box
+    half = max(3 * max(width, height) // 2, MINIMUM_SIDE)
+    left, top = max(0, x + width // 2 - half), max(0, y + height // 2 - half)
+    square = image[top : y + height // 2 + half, left : x + width // 2 + half]
+    return np.ascontiguousarray(square)

@@ -35,9 +35,8 @@ def run(running: Running) -> None:
     version = DatasetVersion.objects.select_related("dataset", "parent").get(job=running.job)
     staging, journal = workshop(running.job)
     try:
-        if version.ready_at is None:  # else an earlier attempt died after its last step
-            found = find(running, version, staging, journal)
-            conclude(running, version, found, staging)
+        found = find(running, version, staging, journal)
+        conclude(running, version, found, staging)
     except BaseException as error:
         if queue.held(running.job.pk, running.job.claim).exists():  # else another attempt's
             leave_no_trace(version)
@@ -48,7 +47,5 @@ def run(running: Running) -> None:
                 "The disk is full. Nothing of this import was kept: make room, then try again."
             ) from error
         raise
-    staging.discard()
-    journal.discard()
     if upload := getattr(version, "upload", None):
         files_remove(upload)

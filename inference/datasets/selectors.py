@@ -80,7 +80,7 @@ def listing_of(
     Raises:
         inference.ml.data.DataError: a cell is in two classes, or there is none.
     """
-    from inference.ml.data import DataError, Item, Listing, regrouped
+    from inference.ml.data import DataError, Item, make_listing
     from inference.ml.finder import Box
 
     class_map = class_map or {}
@@ -99,8 +99,6 @@ def listing_of(
     )
     items: dict[tuple[str, Box | None], Item] = {}
     names: dict[tuple[str, Box | None], str] = {}
-    first_of_file: dict[str, Item] = {}
-    pairs = []
     for dataset, name, given, group, part, box, sha256 in rows.iterator(chunk_size=5000):
         label = class_map.get(given, given)
         if not label:
@@ -115,15 +113,13 @@ def listing_of(
             part=part,
         )
         known = items.setdefault(item.key, item)
-        shown = f"{name} of {dataset}"
+        shown = names.setdefault(item.key, f"{name} of {dataset}")
         if known.label != label:
             raise DataError(
-                f"{names[item.key]} and {shown} are the same cell in two classes, "
+                f"{shown} and {name} of {dataset} are the same cell in two classes, "
                 f"{known.label} and {label}. Make a version without one of them."
             )
-        names.setdefault(item.key, shown)
-        pairs.append((first_of_file.setdefault(sha256, item).group, item.group))
     if not items:
         raise DataError("No picture is left. Choose other datasets or keep more classes.")
     unknown = sorted({v.dataset.name for v in versions if not v.groups_known})
-    return Listing(regrouped(list(items.values()), pairs), tuple(unknown))
+    return make_listing(items.values(), groups_unknown=unknown)

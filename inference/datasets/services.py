@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -51,6 +52,39 @@ def dataset_create(
         audit.Action.DATASET_CREATED, actor=by, subject=dataset, site=site.name if site else None
     )
     return dataset
+
+
+@transaction.atomic
+def dataset_version_from_path(
+    *,
+    path: Path,
+    table: Path | None,
+    name: str,
+    licence: str = "",
+    description: str = "",
+    by: User | None = None,
+) -> DatasetVersion:
+    """Make the next version of a dataset from a folder or a ZIP archive on the server.
+
+    Raises:
+        ValidationError: there is no such folder, archive or table.
+    """
+    for place in (path, table):
+        if place is not None and not place.exists():
+            raise ValidationError(f"There is no {place}.")
+    dataset = Dataset.objects.filter(name=name).first()
+    if dataset is None:
+        dataset = dataset_create(name=name, licence=licence, description=description, by=by)
+    source = DatasetVersion.Source
+    return version_begin(
+        dataset=dataset,
+        source=source.FOLDER if path.is_dir() else source.ZIP,
+        origin={
+            "path": str(path.resolve()),
+            **({"table": str(table.resolve())} if table is not None else {}),
+        },
+        by=by,
+    )
 
 
 @transaction.atomic

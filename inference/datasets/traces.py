@@ -20,12 +20,19 @@ def leave_no_trace(version: DatasetVersion) -> None:
     staging, journal = workshop(version.job)
     staging.discard()
     journal.discard()
-    version.images.all().delete()
-    shutil.rmtree(version.folder, ignore_errors=True)
+    _forget(version)
 
 
 def clean_up() -> None:
-    """Remove what imports left whose process could not do it. Part of the daily care."""
+    """Remove what imports left whose process could not do it. Part of the daily care.
+
+    What was read stays in the job's folder for as long as the job can be tried again.
+    """
     ended = (Job.Status.FAILED, Job.Status.CANCELLED)
     for version in DatasetVersion.objects.filter(ready_at=None, job__status__in=ended):
-        leave_no_trace(version)
+        _forget(version)
+
+
+def _forget(version: DatasetVersion) -> None:
+    version.images.all().delete()
+    shutil.rmtree(version.folder, ignore_errors=True)

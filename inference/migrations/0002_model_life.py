@@ -348,7 +348,12 @@ class Migration(migrations.Migration):
                         default=django.utils.timezone.now, help_text="not to be claimed before"
                     ),
                 ),
-                ("attempt", models.PositiveSmallIntegerField(default=0)),
+                (
+                    "attempt",
+                    models.PositiveSmallIntegerField(
+                        default=0, help_text="how often it was begun since it last got further"
+                    ),
+                ),
                 ("claim", models.UUIDField(null=True)),
                 ("worker", models.CharField(blank=True, max_length=120)),
                 ("lease_expires_at", models.DateTimeField(null=True)),

@@ -23,6 +23,7 @@ from inference.ml.bundle import (
     MANIFEST_NAME,
     TFLITE_NAME,
     Bundle,
+    BundleError,
     load_bundle,
 )
 from inference.ml.calibrate import temperature_note
@@ -132,7 +133,7 @@ def adapt(
         With a sentence that says what is wrong.
     """
     check_target(settings.out)
-    bundle = load_bundle(settings.bundle)
+    bundle = adaptable(settings.bundle)
     return adapt_to(settings, bundle, read_site(bundle, listing, report, decode=decode))
 
 
@@ -188,6 +189,24 @@ def adapt_to(settings: Settings, bundle: Bundle, site: Site) -> Bundle:
             },
         )
     return load_bundle(settings.out)
+
+
+def adaptable(folder: Path) -> Bundle:
+    """A bundle that can be adapted.
+
+    Raises
+    ------
+    BundleError
+        If it cannot be used, or brings nothing of its training along.
+    """
+    bundle = load_bundle(folder)
+    if not bundle.training_known:
+        raise BundleError(
+            f"{bundle.version} was trained elsewhere and brings none of the cells of its training "
+            "along, which an adaptation learns from beside the new ones. Adapt a model that was "
+            "trained here."
+        )
+    return bundle
 
 
 def read_site(

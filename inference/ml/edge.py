@@ -41,7 +41,7 @@ from inference.ml.evaluation.scores import calibration_figures
 from inference.ml.faithfulness import spread_over
 from inference.ml.preprocess import to_network
 from inference.ml.sidecar import Head, ManifestRow, read_manifest
-from inference.ml.writing import ExportError, check_target, folder_draft
+from inference.ml.writing import PARITY, ExportError, check_target, folder_draft
 
 if TYPE_CHECKING:
     import keras
@@ -58,9 +58,6 @@ REPRESENTATIVE = 300
 
 MEASURED = 400
 """Held-back crops of each data set that are measured with."""
-
-PARITY = 1e-3
-"""Largest difference of a probability between the fp32 file and the served network, in one view."""
 
 _PARITY_CROPS = 32
 _TIMED_RUNS, _FIRST_RUNS = 50, 5  # the first are slower
@@ -158,6 +155,12 @@ def export_edge(
         With a sentence that says what is wrong.
     """
     check_target(out, known_by=SUMMARY_NAME)
+    if not bundle.training_known:
+        raise ExportError(
+            f"{bundle.version} was trained elsewhere, and nothing is known of the pictures that it "
+            "was trained with: the integers' ranges cannot be set, nor the files measured. Choose "
+            "a model that was trained here."
+        )
     classifier = _classifier(bundle)
     training, test = _sides(bundle, items)
     representative = _spread(training, REPRESENTATIVE, seed)
@@ -236,12 +239,14 @@ def _sides(bundle: Bundle, items: Sequence[Item]) -> tuple[list[Item], list[Item
     row_of: dict[str, ManifestRow] = {}
     for row in read_manifest(bundle.manifest_path):
         row_of[row.sha256] = row
-    found: dict[str, dict[str, Item]] = {"train": {}, "test": {}}
+    found: dict[str, dict[Any, Item]] = {"train": {}, "test": {}}
     for item in items:
         known = row_of.get(item.sha256)
         if known and known.side in found:
-            told = replace(item, dataset=known.dataset, label=known.label, group=known.group)
-            found[known.side][item.sha256] = told
+            # A picture of several cells has one row; each of its cells has a class of its own.
+            label = item.label if item.box else known.label
+            told = replace(item, dataset=known.dataset, label=label, group=known.group)
+            found[known.side][item.key] = told
     for side, what in (("train", "learned from"), ("test", "held back")):
         if not found[side]:
             raise ExportError(

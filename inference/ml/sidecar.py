@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from inference.ml.bundle import BundleError
+from inference.ml.bundle import Bundle, BundleError
 
 TRAIN, VALIDATION = 0, 1
 """Numbers of the sides in `TrainingFeatures`."""
@@ -175,6 +175,17 @@ def write_manifest(path: Path, rows: Sequence[ManifestRow]) -> None:
     writer.writerow(ManifestRow._fields)
     writer.writerows(sorted(rows))
     path.write_bytes(gzip.compress(text.getvalue().encode(), mtime=0))
+
+
+def training_rows(bundle: Bundle) -> list[ManifestRow]:
+    """The pictures that a model was made with, as far as that is known: else there are none.
+
+    Raises
+    ------
+    BundleError
+        If its manifest cannot be read.
+    """
+    return read_manifest(bundle.manifest_path) if bundle.training_known else []
 
 
 def read_manifest(path: Path) -> list[ManifestRow]:

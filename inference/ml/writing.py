@@ -65,7 +65,7 @@ def write_card(
     draft: Path,
     *,
     network: dict[str, Any],
-    unfamiliarity: dict[str, Any],
+    unfamiliarity: dict[str, Any] | None,
     classes: tuple[str, ...],
     preprocessing: Preprocessing,
     temperature: float,

@@ -1,14 +1,16 @@
 """Reads of the registry. A model holds no patient's data: whoever is signed in may know of it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from django.conf import settings
 from django.db.models import Max, QuerySet, TextChoices
 
-from accounts.models import Site
+from accounts.models import Site, User
+from accounts.selectors import sites_for
 from inference.ml.bundle import BundleError, load_bundle
-from inference.models import Deployment, ModelVersion
+from inference.models import Comparison, DatasetVersion, Deployment, ModelVersion, TrainingRun
 
 
 # --- What serves where -----------------------------------------------------------------------
@@ -27,6 +29,27 @@ def active_model_version(site: Site | None = None) -> ModelVersion | None:
     return default.model_version if default else None
 
 
+def previous_of(site: Site | None) -> "Previous | None":
+    """What going back leads to, or None where nothing was changed yet.
+
+    Going back is a change as well, so going back twice leads to where one was.
+    """
+    return _previous(list(Deployment.objects.filter(site=site).select_related("model_version")[:2]))
+
+
+@dataclass(frozen=True)
+class Previous:
+    """What a site, or all, used before the last change; None: the default."""
+
+    model_version: ModelVersion | None
+
+
+def _previous(newest: list[Deployment]) -> Previous | None:
+    if not newest or (newest[0].site is None and len(newest) == 1):
+        return None
+    return Previous(newest[1].model_version if len(newest) == 2 else None)
+
+
 def serving() -> list[tuple[Site | None, ModelVersion]]:
     """Which version serves where: the default for all (site None), then sites with their own."""
     newest = Deployment.objects.order_by().values("site").annotate(last=Max("pk")).values("last")
@@ -37,6 +60,45 @@ def serving() -> list[tuple[Site | None, ModelVersion]]:
         if row.model_version
     ]
     return sorted(found, key=lambda one: one[0].name if one[0] else "")
+
+
+@dataclass(frozen=True)
+class Scope:
+    """All sites (None), or one of them, and the model that it uses.
+
+    Attributes:
+        own: the change that gave it a model of its own; None where it uses the default.
+        previous: what going back leads to; None where there is nothing to go back to.
+    """
+
+    site: Site | None
+    active: ModelVersion | None
+    own: Deployment | None
+    previous: Previous | None
+
+    @property
+    def name(self) -> str:
+        return self.site.name if self.site else "All sites"
+
+    @property
+    def key(self) -> str:
+        """As it stands in forms and addresses."""
+        return str(self.site.pk) if self.site else ""
+
+
+def scopes_for(person: User) -> list[Scope]:
+    """All sites, then each site that this person may see."""
+    rows: dict[int | None, list[Deployment]] = {}
+    for row in Deployment.objects.select_related("model_version", "by", "site"):
+        rows.setdefault(row.site_id, []).append(row)
+    default = rows[None][0].model_version if None in rows else None
+    scopes = []
+    for site in (None, *sites_for(person)):
+        newest = rows.get(site.pk if site else None, [])[:2]
+        own = newest[0] if newest and newest[0].model_version else None
+        active = own.model_version if own else default
+        scopes.append(Scope(site, active, own, _previous(newest)))
+    return scopes
 
 
 class Status(TextChoices):
@@ -56,7 +118,7 @@ class Standing:
     sites: list[Site | None]
 
 
-def standing_of(versions: QuerySet[ModelVersion]) -> list[Standing]:
+def standing_of(versions: Iterable[ModelVersion]) -> list[Standing]:
     """How each version stands; a candidate never served, a retired one did and does no more."""
     places = serving()
     served = set(Deployment.objects.values_list("model_version", flat=True))
@@ -69,13 +131,56 @@ def standing_of(versions: QuerySet[ModelVersion]) -> list[Standing]:
 
 
 def model_versions() -> QuerySet[ModelVersion]:
-    return ModelVersion.objects.select_related("parent", "registered_by")
+    return ModelVersion.objects.select_related("parent", "registered_by", "training_run")
+
+
+def comparisons_of(candidate: ModelVersion) -> QuerySet[Comparison]:
+    return candidate.comparisons.select_related("candidate", "baseline", "job")
+
+
+def deployments_of(model_version: ModelVersion) -> QuerySet[Deployment]:
+    """When it was put in use, where, by whom and why."""
+    return model_version.deployments.select_related("site", "by", "comparison__baseline")
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """Where a version comes from, and what was made from it."""
+
+    parent: ModelVersion | None
+    children: list[ModelVersion]
+    run: TrainingRun | None
+    dataset_versions: list[DatasetVersion]
+    code_version: str
+    fingerprint: str
+
+
+def lineage_of(model_version: ModelVersion) -> Lineage:
+    run = getattr(model_version, "training_run", None)
+    card = model_version.card
+    return Lineage(
+        parent=model_version.parent,
+        children=list(model_version.children.order_by("registered_at")),
+        run=run,
+        dataset_versions=list(run.dataset_versions.select_related("dataset")) if run else [],
+        code_version=str(card.get("training", {}).get("code_version", "")),
+        fingerprint=str(card.get("dataset", {}).get("fingerprint", "")),
+    )
 
 
 # --- Files -----------------------------------------------------------------------------------
 def bundle_folder(model_version: ModelVersion) -> Path:
     """Where the installation keeps this version's bundle."""
     return Path(settings.MEDIA_ROOT) / "models" / model_version.version
+
+
+def report_folder(model_version: ModelVersion) -> Path:
+    """Where the newest evaluation of this version lies: ``report.html`` and ``report.json``."""
+    return Path(settings.MEDIA_ROOT) / "reports" / model_version.version
+
+
+def report_path(model_version: ModelVersion) -> Path:
+    return report_folder(model_version) / "report.html"
 
 
 def bundle_problem(model_version: ModelVersion) -> BundleError | None:

@@ -23,16 +23,11 @@ BADGES = {
 @register.filter
 def news_of(job: Job) -> str:
     """A token that changes with whatever the part about a job shows."""
-    shown = (
-        job.status,
-        job.stop,
-        job.stage,
-        job.steps_done,
-        job.message,
-        job.attempt,
-        log.size(job),
-    )
-    return f"{crc32(repr(shown).encode()):x}"
+    shown: tuple[object, ...] = (job.status, job.stop, job.stage, job.steps_done, log.size(job))
+    if job.status == Job.Status.QUEUED:
+        shown += (selectors.why_waiting(job),)
+    told = " ".join(map(str, shown))
+    return f"{crc32(told.encode()):x}"
 
 
 @register.filter

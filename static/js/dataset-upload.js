@@ -13,7 +13,10 @@ const problem = document.getElementById("upload-error");
 const progress = document.getElementById("upload-progress");
 const bar = progress.querySelector("progress");
 const status = progress.querySelector("[role=status]");
-const pieceBytes = Number(form.dataset.pieceBytes);
+// Not form.dataset: a field of this form has that name.
+const announceUrl = form.getAttribute("data-announce-url");
+const pieceBytes = Number(form.getAttribute("data-piece-bytes"));
+const maxBytes = Number(form.getAttribute("data-max-bytes"));
 const WAITS = [1, 2, 4, 8, 15]; // seconds before a piece is sent again; the last one for ever
 
 let sending = false;
@@ -143,14 +146,14 @@ function wait(seconds) {
 
 async function start(file) {
   fail("");
-  if (file.size > Number(form.dataset.maxBytes)) {
-    fail(`The archive has ${size(file.size)}; at most ${size(Number(form.dataset.maxBytes))} are allowed.`);
+  if (file.size > maxBytes) {
+    fail(`The archive has ${size(file.size)}; at most ${size(maxBytes)} are allowed.`);
     return;
   }
   sending = true;
   paused = false;
   update();
-  const announced = await ask(form.dataset.announceUrl, values(file));
+  const announced = await ask(announceUrl, values(file));
   if (announced.error) {
     fail(announced.error);
   } else {

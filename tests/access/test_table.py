@@ -23,6 +23,7 @@ from tests.factories import (
     ModelVersionFactory,
     SiteFactory,
     UserFactory,
+    WatchAlertFactory,
     activate,
     analysed_sample,
     dataset_version,
@@ -50,10 +51,12 @@ def keys(site: Site) -> dict[str, int]:
         "cell": Cell.objects.first().pk,  # type: ignore[union-attr]
         "analysis": Analysis.objects.get().pk,
         "job": site_job(site, model_version).pk,
+        "model": model_version.pk,
         **dataset_keys(site, technician),
         "person": technician.pk,
         "site": site.pk,
         "own site": site.pk,
+        "alert": WatchAlertFactory.create(site=site, model_version=model_version).pk,
         "validation": SiteValidation.objects.get().pk,
     }
 
@@ -132,7 +135,7 @@ def test_without_log_in(row: Row, active: bool, site: Site, keys: dict[str, int]
         assert response.url.startswith(reverse(settings.LOGIN_URL))
 
 
-SITE_OBJECTS = {"sample", "image", "cell", "analysis", "job", "own site", "validation"}
+SITE_OBJECTS = {"sample", "image", "cell", "analysis", "job", "own site", "validation", "alert"}
 SITE_ROWS = [row for row in ROWS if row.object in SITE_OBJECTS]
 SITE_ROWS_OF_ADMINS = [row for row in SITE_ROWS if row.roles and A in row.roles]
 

@@ -22,6 +22,7 @@ from inference.ml.progress import Progress
 from inference.ml.settings import Settings
 from inference.ml.sidecar import TrainingFeatures, read_manifest
 from inference.ml.smear import STAINS, make_smear
+from inference.ml.unfamiliar import entry
 from inference.ml.writing import ExportError
 from tests.ml.conftest import BUNDLE
 
@@ -255,7 +256,7 @@ def test_a_model_that_litert_answers_otherwise_is_not_written(
             network=bundle.card.network,
             content=bundle.tflite_path.read_bytes(),
             features=TrainingFeatures.load(bundle.features_path),
-            unfamiliarity=bundle.card.unfamiliarity,
+            unfamiliarity=entry(0.5),
             manifest=[],
             classes=bundle.classes,
             preprocessing=bundle.card.preprocessing,

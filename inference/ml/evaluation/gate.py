@@ -21,14 +21,17 @@ from inference.ml.evaluation.intervals import FEW_PHOTOGRAPHS, Floats, Ints, Pho
 from inference.ml.evaluation.leakage import trained_on, with_photographs
 from inference.ml.evaluation.paired import compare
 from inference.ml.finder import FINDER_VERSION
-from inference.ml.sidecar import read_manifest
+from inference.ml.sidecar import training_rows
 from inference.ml.writing import PARITY
 
 SCHEMA_VERSION = 1
 SIGNIFICANCE = 0.05
 """Of all classes together: each is tested at its share of it (Bonferroni)."""
 
-CHECKS = ("files", "parity", "finder", "classes", "not worse", "enough photographs")
+CHECKS = (
+    *("files", "training known", "parity", "finder", "classes", "not worse"),
+    "enough photographs",
+)
 
 _NO_ANSWER = ""
 """The answer to a picture in which one of the two found no cell: no class is called so."""
@@ -106,6 +109,7 @@ def compare_bundles(
         figures = pair.figures(seed) if pair.items else None
         told["figures"] = figures
         checks += [
+            _training_known(candidate),
             _parity(candidate),
             _finder(candidate),
             _classes(candidate, baseline, figures["classes"] if figures else {}),
@@ -215,7 +219,7 @@ def _unseen(
     listing: Listing, candidate: Bundle, baseline: Bundle
 ) -> tuple[list[Item], dict[str, int]]:
     """The items to compare on, and how many were left out for which reason."""
-    manifests = [read_manifest(bundle.manifest_path) for bundle in (candidate, baseline)]
+    manifests = [training_rows(bundle) for bundle in (candidate, baseline)]
     items = listing.items
     for manifest in manifests:
         items = with_photographs(items, manifest)
@@ -279,6 +283,19 @@ def _files(candidate: Bundle) -> _Check:
             "differs). Import or train the model again; do not use this one.",
         )
     return _Check("files", True, "Every file is the one that the card describes (SHA-256).")
+
+
+def _training_known(candidate: Bundle) -> _Check:
+    if candidate.training_known:
+        return _Check(
+            "training known", True, "It says which pictures it was made with; they are left out."
+        )
+    return _Check(
+        "training known",
+        False,
+        f"Nothing is known of the pictures that {candidate.version} was trained with. It may have "
+        "seen those that it is compared on, and its figures would then measure memory.",
+    )
 
 
 def _parity(candidate: Bundle) -> _Check:

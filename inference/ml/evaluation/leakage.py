@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import cache
 
-from inference.ml.data import Item, regrouped
+from inference.ml.data import Item, Listing, regrouped
 from inference.ml.sidecar import ManifestRow
 
 HELD_BACK = "test"
@@ -82,6 +82,20 @@ def trained_on(items: Sequence[Item], manifest: Sequence[ManifestRow]) -> list[I
     """Items whose photograph was used to train or to choose; parameters as in `sides_known`."""
     sides = sides_known(items, manifest)
     return [item for item in items if sides.get(item.group, frozenset()) - {HELD_BACK}]
+
+
+def unseen(listing: Listing, manifest: Sequence[ManifestRow]) -> Listing:
+    """What of a listing was neither used to train a model nor to choose among models.
+
+    Parameters
+    ----------
+    listing : Listing
+    manifest : sequence of ManifestRow
+        Of the model's bundle.
+    """
+    items = with_photographs(listing.items, manifest)
+    used = set(trained_on(items, manifest))
+    return Listing([item for item in items if item not in used], listing.groups_unknown)
 
 
 def named_alike(items: Sequence[Item], manifest: Sequence[ManifestRow]) -> list[Item]:

@@ -42,9 +42,7 @@ def cells(site: Site) -> MakeCells:
         counts: dict[str, int], *, pictures: bool = False, at: Site | None = None
     ) -> DatasetVersion:
         version = DatasetVersionFactory.create(
-            dataset=DatasetFactory.create(site=at or site),
-            ready_at=timezone.now(),
-            groups_known=True,
+            dataset=DatasetFactory.create(site=at or site), groups_known=True
         )
         labels = [label for label, count in counts.items() for _ in range(count)]
         for number, label in enumerate(labels):
@@ -60,6 +58,8 @@ def cells(site: Site) -> MakeCells:
                 label=label,
                 group=f"smear {number}",
             )
+        version.ready_at = timezone.now()
+        version.save()
         return version
 
     return make
