@@ -1,4 +1,4 @@
-"""Writes about models that fare otherwise than before: raised by the program, answered by people."""
+"""Alerts about models that fare otherwise than before: the program raises, people answer."""
 
 from collections.abc import Sequence
 

@@ -193,18 +193,18 @@ def _answered(sites: QuerySet[Site]) -> dict[Key, _Answered]:
         .annotate(week=TruncWeek("created_at"))
         .values_list("cell__sample_image__sample__site", "model_version", "week")
         .annotate(
-            Count("pk"),
-            Avg("confidence"),
-            Avg(F("confidence") * F("confidence")),
-            Count("pk", filter=flagged_as(UNFAMILIAR)),
+            cells=Count("pk"),
+            mean=Avg("confidence"),
+            square=Avg(F("confidence") * F("confidence")),
+            unfamiliar=Count("pk", filter=flagged_as(UNFAMILIAR)),
         )
         .order_by()
     )
     found: dict[Key, _Answered] = defaultdict(_Answered)
     for site, version, week, cells, mean, square, unfamiliar in rows:
         of_pair = found[site, version]
-        of_pair.confidence[_day(week)] = Tally(cells, cells * mean, cells * square)
-        of_pair.unfamiliar[_day(week)] = shares(cells, unfamiliar)
+        of_pair.confidence[week.date()] = Tally(cells, cells * mean, cells * square)
+        of_pair.unfamiliar[week.date()] = shares(cells, unfamiliar)
     return found
 
 
@@ -230,20 +230,15 @@ def _reviewed(sites: QuerySet[Site]) -> dict[Key, dict[str, dict[date, Tally]]]:
             "week",
         )
         .annotate(
-            Count("pk"),
-            Count("pk", filter=~Q(review__label=F("review__prediction__label"))),
+            cells=Count("pk"),
+            changed=Count("pk", filter=~Q(review__label=F("review__prediction__label"))),
         )
         .order_by()
     )
     found: dict[Key, dict[str, dict[date, Tally]]] = defaultdict(lambda: defaultdict(dict))
     for site, version, label, week, count, changed in rows:
-        found[site, version][label][_day(week)] = shares(count, changed)
+        found[site, version][label][week.date()] = shares(count, changed)
     return found
-
-
-def _day(moment: object) -> date:
-    """The Monday that a week was cut to."""
-    return moment.date() if hasattr(moment, "date") else moment  # type: ignore[no-any-return,return-value]
 
 
 # --- Judging ---------------------------------------------------------------------------------
@@ -308,9 +303,7 @@ def band_of(reference: Tally, cells: int, *, is_share: bool) -> tuple[float, flo
     return max(0.0, mean - reach), min(1.0, mean + reach)
 
 
-def _is_outside(
-    measure: WatchAlert.Measure, value: float, band: tuple[float, float]
-) -> bool:
+def _is_outside(measure: WatchAlert.Measure, value: float, band: tuple[float, float]) -> bool:
     low, high = band
     return value > high or (value < low and measure.value not in ONE_SIDED)
 

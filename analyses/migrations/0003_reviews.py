@@ -7,60 +7,155 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('accounts', '0001_initial'),
-        ('analyses', '0002_quality_flags'),
-        ('inference', '0002_model_life'),
+        ("accounts", "0001_initial"),
+        ("analyses", "0002_quality_flags"),
+        ("inference", "0002_model_life"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='sample',
-            name='training_consent',
-            field=models.BooleanField(default=False, help_text='its pictures may be used to train and test models'),
+            model_name="sample",
+            name="training_consent",
+            field=models.BooleanField(
+                default=False, help_text="its pictures may be used to train and test models"
+            ),
         ),
         migrations.CreateModel(
-            name='Review',
+            name="Review",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('label', models.CharField(max_length=60)),
-                ('at', models.DateTimeField(db_index=True, default=django.utils.timezone.now, editable=False)),
-                ('by', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('cell', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='reviews', to='analyses.cell')),
-                ('prediction', models.ForeignKey(help_text='what the model said when the person answered', null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='analyses.prediction')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("label", models.CharField(max_length=60)),
+                (
+                    "at",
+                    models.DateTimeField(
+                        db_index=True, default=django.utils.timezone.now, editable=False
+                    ),
+                ),
+                (
+                    "by",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "cell",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="reviews",
+                        to="analyses.cell",
+                    ),
+                ),
+                (
+                    "prediction",
+                    models.ForeignKey(
+                        help_text="what the model said when the person answered",
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="analyses.prediction",
+                    ),
+                ),
             ],
             options={
-                'ordering': ('-pk',),
+                "ordering": ("-pk",),
             },
         ),
         migrations.AddField(
-            model_name='cell',
-            name='review',
-            field=models.OneToOneField(help_text="the newest of its reviews: a person's answer, which counts", null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='analyses.review'),
+            model_name="cell",
+            name="review",
+            field=models.OneToOneField(
+                help_text="the newest of its reviews: a person's answer, which counts",
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="+",
+                to="analyses.review",
+            ),
         ),
         migrations.CreateModel(
-            name='WatchAlert',
+            name="WatchAlert",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('measure', models.CharField(choices=[('override', 'Answers that people changed'), ('confidence', 'Mean confidence'), ('unfamiliar', 'Unfamiliar cells')], max_length=12)),
-                ('label', models.CharField(blank=True, help_text='the class; empty: of all', max_length=60)),
-                ('week', models.DateField(help_text='its Monday')),
-                ('cells', models.PositiveIntegerField()),
-                ('value', models.FloatField()),
-                ('low', models.FloatField(help_text='of the band')),
-                ('high', models.FloatField()),
-                ('raised_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ('acknowledged_at', models.DateTimeField(null=True)),
-                ('note', models.CharField(blank=True, help_text='what the person found or did', max_length=500)),
-                ('acknowledged_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('model_version', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='inference.modelversion')),
-                ('site', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='accounts.site')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "measure",
+                    models.CharField(
+                        choices=[
+                            ("override", "Answers that people changed"),
+                            ("confidence", "Mean confidence"),
+                            ("unfamiliar", "Unfamiliar cells"),
+                        ],
+                        max_length=12,
+                    ),
+                ),
+                (
+                    "label",
+                    models.CharField(
+                        blank=True, help_text="the class; empty: of all", max_length=60
+                    ),
+                ),
+                ("week", models.DateField(help_text="its Monday")),
+                ("cells", models.PositiveIntegerField()),
+                ("value", models.FloatField()),
+                ("low", models.FloatField(help_text="of the band")),
+                ("high", models.FloatField()),
+                (
+                    "raised_at",
+                    models.DateTimeField(default=django.utils.timezone.now, editable=False),
+                ),
+                ("acknowledged_at", models.DateTimeField(null=True)),
+                (
+                    "note",
+                    models.CharField(
+                        blank=True, help_text="what the person found or did", max_length=500
+                    ),
+                ),
+                (
+                    "acknowledged_by",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "model_version",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="inference.modelversion",
+                    ),
+                ),
+                (
+                    "site",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="accounts.site",
+                    ),
+                ),
             ],
             options={
-                'ordering': ('-pk',),
-                'constraints': [models.UniqueConstraint(fields=('site', 'model_version', 'measure', 'label', 'week'), name='watch_alert_unique')],
+                "ordering": ("-pk",),
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("site", "model_version", "measure", "label", "week"),
+                        name="watch_alert_unique",
+                    )
+                ],
             },
         ),
     ]
