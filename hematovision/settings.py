@@ -208,6 +208,7 @@ REAPER_SECONDS = env.int("REAPER_SECONDS", default=15)
 
 # --- Datasets, training and other long work ---------------------------------------------------
 DATASET_MAX_BYTES = env.int("DATASET_MAX_MB", default=8192) * 1024 * 1024
+IMAGENET_WEIGHTS = env.str("IMAGENET_WEIGHTS", default="")
 JOB_LEASE_SECONDS = env.int("JOB_LEASE_SECONDS", default=60)
 JOB_MAX_ATTEMPTS = env.int("JOB_MAX_ATTEMPTS", default=3)
 JOB_LOW_PRIORITY = env.bool("JOB_LOW_PRIORITY", default=True)

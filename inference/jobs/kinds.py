@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 RUNNERS: dict[str, str] = {
     Job.Kind.DATASET_IMPORT: "inference.datasets.importing:run",
+    Job.Kind.TRAINING: "inference.training.runner:run",
     Job.Kind.COMPARISON: "inference.registry.comparing:compare",
     Job.Kind.SITE_VALIDATION: "inference.sites.runners:validate",
     Job.Kind.ADAPTATION: "inference.sites.runners:adapt",

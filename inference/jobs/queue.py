@@ -226,6 +226,7 @@ def job_retry(*, job: Job, by: User) -> None:
         attempt=0,
         stop=Stop.NOTHING,
         error="",
+        started_at=None,
         finished_at=None,
         due_at=timezone.now(),
     )

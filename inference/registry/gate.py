@@ -47,5 +47,5 @@ def gate_of(candidate: ModelVersion, baseline: ModelVersion | None) -> Gate:
         )
     if told.passed:
         return Gate(baseline, told)
-    failed = [check["sentence"] for check in told.result["checks"] if not check["passed"]]
-    return Gate(baseline, told, f"{candidate} did not pass beside {baseline}. {' '.join(failed)}")
+    failed = ", ".join(check["name"] for check in told.result["checks"] if not check["passed"])
+    return Gate(baseline, told, f"{candidate} did not pass beside {baseline} ({failed}).")

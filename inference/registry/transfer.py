@@ -4,7 +4,7 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import BinaryIO
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
 from django.conf import settings
@@ -23,6 +23,7 @@ from inference.ml.bundle import (
     SchemaError,
     load_bundle,
 )
+from inference.ml.datasets.contents import check_contents
 from inference.ml.trial import try_bundle
 from inference.models import ModelVersion
 from inference.registry.selectors import bundle_folder
@@ -32,6 +33,7 @@ FILES = frozenset({CARD_NAME, TFLITE_NAME, HEAD_NAME, FEATURES_NAME, MANIFEST_NA
 CARD_BYTES = 5 * 2**20
 RATIO = 100  # of a file that is unpacked to its size in the archive
 SMALL = 2**20  # files of this size may be packed as tightly as they will
+ENTRIES = 100  # of an archive whose table of contents is read at all
 CHUNK = 2**20
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the same files give the same archive
 
@@ -86,7 +88,7 @@ def _packed(folder: Path, names: list[str]) -> Iterator[bytes]:
 
 
 # --- In --------------------------------------------------------------------------------------
-def bundle_import(*, file: IO[bytes], by: User) -> ModelVersion:
+def bundle_import(*, file: BinaryIO, by: User) -> ModelVersion:
     """Check an archive that came from outside, try its model, and register it as a candidate.
 
     Nothing is taken from the archive but files of a bundle's names, one level deep. The network
@@ -101,13 +103,14 @@ def bundle_import(*, file: IO[bytes], by: User) -> ModelVersion:
     with tempfile.TemporaryDirectory(dir=incoming, prefix="bundle-") as temporary:
         folder = Path(temporary)
         try:
+            check_contents(file, most=ENTRIES)
             with ZipFile(file) as archive:
                 _unpack(archive, folder)
         except (BundleError, OSError):
             raise
         except Exception as error:  # zipfile lets through whatever a broken archive leads it to
             raise BundleError(
-                "This is no whole ZIP archive. Download the bundle again and send that file."
+                "This is no whole ZIP archive of a bundle. Download it again and send that file."
             ) from error
         try_bundle(folder)
         return bundle_register(folder=folder, by=by)
