@@ -23,6 +23,7 @@ from tests.factories import (
     ModelVersionFactory,
     SiteFactory,
     UserFactory,
+    WatchAlertFactory,
     activate,
     analysed_sample,
     dataset_version,
@@ -56,6 +57,7 @@ def keys(site: Site) -> dict[str, int]:
         "person": technician.pk,
         "site": site.pk,
         "own site": site.pk,
+        "alert": WatchAlertFactory.create(site=site, model_version=model_version).pk,
         "validation": SiteValidation.objects.get().pk,
     }
 
@@ -134,7 +136,7 @@ def test_without_log_in(row: Row, active: bool, site: Site, keys: dict[str, int]
         assert response.url.startswith(reverse(settings.LOGIN_URL))
 
 
-SITE_OBJECTS = {"sample", "image", "cell", "analysis", "job", "own site", "validation"}
+SITE_OBJECTS = {"sample", "image", "cell", "analysis", "job", "own site", "validation", "alert"}
 SITE_ROWS = [row for row in ROWS if row.object in SITE_OBJECTS]
 SITE_ROWS_OF_ADMINS = [row for row in SITE_ROWS if row.roles and A in row.roles]
 
