@@ -12,6 +12,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -62,11 +63,17 @@ class Container:
         self.version = version
         self.config = config
         self._read = 0
-        self._groups = _groups_of_archive(file, config) if kind == "keras" else {}
-        self._datasets = _datasets_of_legacy(file["model_weights"]) if kind == "h5" else {}
+
+    @cached_property
+    def _groups(self) -> dict[tuple[str, ...], h5py.Group]:
+        return _groups_of_archive(self._file, self.config)
+
+    @cached_property
+    def _datasets(self) -> dict[tuple[str, str, str], list[h5py.Dataset]]:
+        return _datasets_of_legacy(self._file["model_weights"])
 
     def arrays(self, node: Node) -> dict[str, NDArray[np.float32]]:
-        """The arrays of a layer, by variable.
+        """The arrays of a layer, by variable; the configuration has been read as a graph.
 
         Raises
         ------

@@ -71,6 +71,7 @@ VARIABLES = {
 """Arrays of numbers of a layer, in the order in which Keras keeps them."""
 
 MOST_LAYERS = 1000
+DEEPEST = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +207,8 @@ def _model(
     layers = config if isinstance(config, list) else config["layers"]
     if kind not in MODELS or not isinstance(layers, list) or not layers:
         raise KerasFileError(f"The file holds no model but {told(kind)}. Save a whole model.")
+    if len(within) > DEEPEST:
+        raise KerasFileError("Models within models are nested too deeply.")
     nodes: dict[tuple[str, ...], Node] = {}
     ends: dict[str, tuple[str, ...]] = {}  # of each layer of this model, by its name
     before, entries = entry, 0
@@ -229,6 +232,7 @@ def _model(
             nodes[path] = Node(path, one["class_name"], _settings(one, name), inputs)
         if name in ends:
             raise KerasFileError(f"Two layers are called {told(name)}.")
+        entries += kind != "Sequential" and not inputs and one["class_name"] != INPUT
         if entries > 1:
             raise KerasFileError("The model has several inputs; one picture goes in here.")
         if len(nodes) > MOST_LAYERS:

@@ -192,7 +192,8 @@ def _names(nodes: Sequence[Node]) -> dict[tuple[str, ...], str]:
 
 
 def _layer(node: Node, names: dict[tuple[str, ...], str]) -> Layer:
-    inputs = tuple(names.get(path, "") for path in node.inputs)
+    # The first layer of a Sequential may have none before it.
+    inputs = tuple(names.get(path, "") for path in node.inputs) or ("",)
     return Layer(names[node.path], node.kind, node.settings, inputs, node.variables)
 
 
