@@ -30,6 +30,7 @@ class Permission(Enum):
     MANAGE_DATASETS = ("manage datasets", {Role.ADMIN})
     TRAIN_MODELS = ("train models", {Role.ADMIN})
     PROMOTE_MODELS = ("put models in use", {Role.ADMIN})
+    FOLLOW_JOBS = ("follow imports, trainings and the like", {Role.DOCTOR, Role.ADMIN})
     VALIDATE_MODELS = ("validate a model at a site", {Role.DOCTOR, Role.ADMIN})
     WATCH_MODELS = ("watch how models fare", {Role.DOCTOR, Role.ADMIN})
     VIEW_AUDIT = ("read the audit trail", {Role.ADMIN})

@@ -7,7 +7,7 @@ from accounts.models import Site, User
 from accounts.selectors import colleagues_of, sites_for
 from analyses.models import Sample
 from analyses.selectors import State
-from inference.cells import CLASSES, UNFAMILIAR
+from inference.cells import CLASSES, NO_CLASS, PEOPLES_CLASSES, UNFAMILIAR
 
 
 class UploadForm(forms.Form):
@@ -32,6 +32,10 @@ class UploadForm(forms.Form):
         required=False,
         help_text="Optional. A sample can be anonymous.",
         widget=forms.TextInput(attrs={"autocomplete": "off"}),
+    )
+    training_consent = forms.BooleanField(
+        label="Pictures of this sample may be used to train and test models (consent given)",
+        required=False,
     )
 
     def __init__(self, *args: Any, person: User, samples: Any, **kwargs: Any) -> None:
@@ -70,6 +74,7 @@ class SampleFilterForm(forms.Form):
             ("", "Any class"),
             *((label, c.name) for label, c in CLASSES.items()),
             (UNFAMILIAR, "Unfamiliar cells"),
+            *((label, c.name) for label, c in (PEOPLES_CLASSES | NO_CLASS).items()),
         ],
     )
     state = forms.ChoiceField(required=False, choices=[("", "Any state"), *State.choices])

@@ -36,9 +36,10 @@ def analyse(analysis: Analysis) -> None:
     try:
         complete(analysis, _read(analysis))
     except SchemaError as error:
-        if analysis.model_version == active_model_version():  # a new sample would fare no better
+        site = analysis.sample_image.sample.site
+        if analysis.model_version == active_model_version(site):  # a new sample fares no better
             pipeline.wait_for_model(analysis, NO_MODEL_RUNS)
-        else:
+        elif not pipeline.change_over(analysis):
             pipeline.fail(analysis, str(error), final=True)
     except BundleError as error:
         pipeline.wait_for_model(analysis, str(error))

@@ -102,7 +102,11 @@ def home_and_away(engine: Engine, data: Path) -> tuple[Cells, Cells]:
 
 
 def cells_of(items: list[Item], engine: Engine) -> Cells:
-    rows = kept_rows([item.group for item in items], [item.sha256 for item in items])
+    rows = kept_rows(
+        [item.group for item in items],
+        [item.label for item in items],
+        [item.sha256 for item in items],
+    )
     chosen = [items[row] for row in rows]
     crops, found = cut_crops(chosen, engine.bundle.card.preprocessing, decode=decode)
     return Cells(crops, engine.features(crops), [chosen[at] for at in found])

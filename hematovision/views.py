@@ -51,6 +51,7 @@ def home(request: AuthenticatedRequest) -> HttpResponse:
     context: dict[str, Any] = {
         "attention": analyses.with_counts(attention),
         "recent": analyses.with_counts(recent),
+        "unvalidated": analyses.unvalidated_of([*attention, *recent]),
         "model": active_model_version(),
     }
     if person.role == Role.ADMIN:

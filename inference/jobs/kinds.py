@@ -9,7 +9,13 @@ from inference.models import Job
 if TYPE_CHECKING:
     from inference.jobs.child import Running
 
-RUNNERS: dict[str, str] = {}
+RUNNERS: dict[str, str] = {
+    Job.Kind.DATASET_IMPORT: "inference.datasets.importing:run",
+    Job.Kind.TRAINING: "inference.training.runner:run",
+    Job.Kind.COMPARISON: "inference.registry.comparing:compare",
+    Job.Kind.SITE_VALIDATION: "inference.sites.runners:validate",
+    Job.Kind.ADAPTATION: "inference.sites.runners:adapt",
+}
 """From a kind to ``module:function``; the function takes the `Running` job and returns when done.
 
 It raises `JobError` with a sentence for a person, `Cancelled` when `Running.stop` said so.

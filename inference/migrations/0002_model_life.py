@@ -187,6 +187,12 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
+                    "origin",
+                    models.JSONField(
+                        default=dict, help_text="what it is made from, beside its source"
+                    ),
+                ),
+                (
                     "ready_at",
                     models.DateTimeField(
                         help_text="when its import ended; immutable since", null=True
@@ -245,10 +251,20 @@ class Migration(migrations.Migration):
                 ("uuid", models.UUIDField(default=uuid.uuid4, editable=False, unique=True)),
                 ("file_name", models.CharField(max_length=300)),
                 ("size", models.PositiveBigIntegerField(help_text="bytes, as announced")),
+                (
+                    "last_modified",
+                    models.BigIntegerField(help_text="milliseconds, as the browser tells"),
+                ),
                 ("received", models.PositiveBigIntegerField(default=0, help_text="bytes on disk")),
                 (
                     "created_at",
                     models.DateTimeField(default=django.utils.timezone.now, editable=False),
+                ),
+                (
+                    "touched_at",
+                    models.DateTimeField(
+                        default=django.utils.timezone.now, help_text="when the last piece came"
+                    ),
                 ),
                 (
                     "created_by",
@@ -332,7 +348,12 @@ class Migration(migrations.Migration):
                         default=django.utils.timezone.now, help_text="not to be claimed before"
                     ),
                 ),
-                ("attempt", models.PositiveSmallIntegerField(default=0)),
+                (
+                    "attempt",
+                    models.PositiveSmallIntegerField(
+                        default=0, help_text="how often it was begun since it last got further"
+                    ),
+                ),
                 ("claim", models.UUIDField(null=True)),
                 ("worker", models.CharField(blank=True, max_length=120)),
                 ("lease_expires_at", models.DateTimeField(null=True)),
@@ -353,6 +374,12 @@ class Migration(migrations.Migration):
                 ),
                 ("started_at", models.DateTimeField(null=True)),
                 ("stage_started_at", models.DateTimeField(null=True)),
+                (
+                    "stage_started_with",
+                    models.PositiveIntegerField(
+                        default=0, help_text="steps of the stage that an earlier attempt has done"
+                    ),
+                ),
                 ("finished_at", models.DateTimeField(null=True)),
                 (
                     "requested_by",
@@ -485,7 +512,7 @@ class Migration(migrations.Migration):
                         auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
                     ),
                 ),
-                ("file_name", models.CharField(max_length=300)),
+                ("file_name", models.CharField(max_length=400)),
                 ("reason", models.CharField(max_length=300)),
                 (
                     "version",
@@ -674,10 +701,13 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "file_name",
-                    models.CharField(help_text="as it was called; text only", max_length=300),
+                    models.CharField(help_text="as it was called; text only", max_length=400),
                 ),
-                ("label", models.CharField(max_length=40)),
-                ("group", models.CharField(help_text="source photograph", max_length=120)),
+                ("label", models.CharField(max_length=60)),
+                (
+                    "group",
+                    models.CharField(blank=True, help_text="source photograph", max_length=400),
+                ),
                 (
                     "part",
                     models.CharField(

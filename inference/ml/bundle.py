@@ -2,7 +2,8 @@
 
 ``model.tflite`` goes from a crop to its feature map and ``head.npz`` from there to the
 answer; ``features.npz`` and ``manifest.csv.gz`` are what is left of the training data
-(see `inference.ml.sidecar`); ``model.keras``, if there, is what training goes on from.
+(see `inference.ml.sidecar`); ``model.keras``, if there, is what training goes on from, but for
+its last layer, which may be that of the model this one was adapted from.
 ``card.json`` says everything else, with the SHA-256 of all of them.
 
 A model that was trained elsewhere comes without what is left of training: nothing is known of

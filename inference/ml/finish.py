@@ -15,7 +15,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from inference.ml.augment import centre
-from inference.ml.bundle import Bundle
+from inference.ml.bundle import Bundle, load_bundle
 from inference.ml.calibrate import (
     balanced_weights,
     confidence_thresholds,
@@ -45,6 +45,7 @@ def finish(
     settings: Settings,
     history: list[dict[str, float]],
     code_version: str,
+    start: Bundle | None = None,
 ) -> Bundle:
     """Calibrate and measure a trained network, and write its bundle to `settings.out`.
 
@@ -61,6 +62,8 @@ def finish(
         Losses by epoch.
     code_version : str
         From `code_version`, asked before training: the checkout may move on meanwhile.
+    start : Bundle or None
+        What training went on from.
 
     Raises
     ------
@@ -112,7 +115,8 @@ def finish(
         ),
         dataset=_dataset_card(listing, without_cell, settings),
         split=_split_card(parts, settings),
-        training=_training_card(settings, history, code_version) | temperature_note(temperature),
+        training=_training_card(settings, history, code_version, start)
+        | temperature_note(temperature),
         parity_crops=test.crops[:: max(1, len(test.items) // _PARITY_CROPS)],
     )
 
@@ -123,15 +127,21 @@ def _features_kept(
     """The features that go into the bundle; those of the validation side are there already."""
     train = parts["train"]
     items = [*train.items, *parts["validation"].items]
-    rows = kept_rows([item.group for item in items], [item.sha256 for item in items])
+    rows = kept_rows(
+        [item.group for item in items],
+        [item.label for item in items],
+        [item.sha256 for item in items],
+    )
     border = len(train.items)
     of_train, of_validation = rows[rows < border], rows[rows >= border] - border
-    crops = centre(train.crops[of_train], network.preprocessing.size)
     chosen = [items[row] for row in rows]
+    seen = [
+        # One by one: together they would be half a gigabyte.
+        network.features(centre(train.crops[row : row + 1], network.preprocessing.size))
+        for row in of_train
+    ]
     return TrainingFeatures(
-        features=np.concatenate([network.features(crops), validation[of_validation]]).astype(
-            np.float16
-        ),
+        features=np.concatenate([*seen, validation[of_validation]]).astype(np.float16),
         labels=np.concatenate(
             [train.labels[of_train], parts["validation"].labels[of_validation]]
         ).astype(np.int16),
@@ -189,21 +199,27 @@ def _split_card(parts: dict[Side, Part], settings: Settings) -> dict[str, Any]:
         "shares": {"validation": settings.validation, "test": settings.test},
         "pictures": {side: len(part.items) for side, part in parts.items()},
         "photographs": {side: photographs(part) for side, part in parts.items()},
+        "sides_kept_of": [load_bundle(folder).version for folder in settings.keep_sides_of],
         "test_groups": sorted(set(parts["test"].groups)),
     }
 
 
 def _training_card(
-    settings: Settings, history: list[dict[str, float]], code_version: str
+    settings: Settings,
+    history: list[dict[str, float]],
+    code_version: str,
+    start: Bundle | None,
 ) -> dict[str, Any]:
     told = {
         name: [str(one) for one in value] if isinstance(value, tuple) else value
         for name, value in asdict(settings).items()
-        # Where this machine keeps the bundle is nobody else's business.
-        if name not in ("out", "licences")
+        # Where this machine keeps its bundles is nobody else's business.
+        if name not in ("out", "licences", "start", "keep_sides_of")
     }
+    lineage = start and {"started_from": {"version": start.version, "sha256": start.sha256}}
     return {
         **told,
+        **(lineage or {}),
         "history": history,
         "code_version": code_version,
         "libraries": {

@@ -136,7 +136,7 @@ def prepare(image: NDArray[np.uint8], parameters: Preprocessing) -> Prepared:
     levels = np.arange(256, dtype=np.float32)[:, None] * gain
     table = np.clip(np.rint(levels), 0, 255).astype(np.uint8)
     balanced = cv2.LUT(image, table[None]).astype(np.uint8, copy=False)
-    outside = _black_outside(image)
+    outside = black_outside(image)
     if outside is not None:
         balanced[outside] = parameters.background
     if parameters.stain == OWN_STAIN:
@@ -251,8 +251,18 @@ def to_network(crops: NDArray[np.uint8], parameters: Preprocessing) -> NDArray[n
     return crops.astype(np.float32) / np.float32(127.5) - np.float32(1)
 
 
-def _black_outside(image: NDArray[np.uint8]) -> NDArray[np.bool_] | None:
-    """Where a rotated or shifted picture has no picture: black that meets the edge."""
+def black_outside(image: NDArray[np.uint8]) -> NDArray[np.bool_] | None:
+    """Where a rotated or shifted picture has no picture: black that meets the edge.
+
+    Parameters
+    ----------
+    image : uint8 array of shape (H, W, 3)
+
+    Returns
+    -------
+    bool array of shape (H, W) or None
+        None if no black meets the edge.
+    """
     black = cv2.inRange(image, (0, 0, 0), (_BLACK, _BLACK, _BLACK))
     frame = (black[0], black[-1], black[:, 0], black[:, -1])
     if not any(np.count_nonzero(line) > _BLACK_RIM for line in frame):

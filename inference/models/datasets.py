@@ -1,6 +1,8 @@
 """Datasets: named, in immutable versions, their pictures in the content-addressed store."""
 
 import uuid
+from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 from django.db import models
@@ -9,6 +11,10 @@ from django.utils import timezone
 from accounts.models import Site
 from hematovision.files.models import StoredImage
 from inference.models.jobs import Job
+
+
+class ImmutableError(RuntimeError):
+    """Somebody tried to change or delete what a training may have used."""
 
 
 class Dataset(models.Model):
@@ -50,6 +56,7 @@ class DatasetVersion(models.Model):
     number = models.PositiveIntegerField()
     source = models.CharField(max_length=12, choices=Source.choices)
     parent = models.ForeignKey("self", null=True, on_delete=models.PROTECT, related_name="+")
+    origin = models.JSONField(default=dict, help_text="what it is made from, beside its source")
     job = models.OneToOneField(
         Job, null=True, on_delete=models.PROTECT, related_name="dataset_version"
     )
@@ -71,15 +78,34 @@ class DatasetVersion(models.Model):
     def __str__(self) -> str:
         return f"{self.dataset} v{self.number}"
 
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        if not self._state.adding:
+            _refuse_if_ready(self.pk)
+        super().save(*args, **kwargs)
+
+    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        _refuse_if_ready(self.pk)
+        return super().delete(*args, **kwargs)
+
+    @property
+    def folder(self) -> Path:
+        """Its report, plots and manifest, written by its job."""
+        return Path(settings.MEDIA_ROOT) / "datasets" / str(self.pk)
+
+
+def _refuse_if_ready(pk: int) -> None:
+    if DatasetVersion.objects.filter(pk=pk, ready_at__isnull=False).exists():
+        raise ImmutableError("A ready version never changes: make a new one.")
+
 
 class DatasetImage(models.Model):
     """A labelled picture (or a labelled cell of one, with its box) of a version."""
 
     version = models.ForeignKey(DatasetVersion, on_delete=models.CASCADE, related_name="images")
     stored_image = models.ForeignKey(StoredImage, on_delete=models.PROTECT, related_name="+")
-    file_name = models.CharField(max_length=300, help_text="as it was called; text only")
-    label = models.CharField(max_length=40)
-    group = models.CharField(max_length=120, help_text="source photograph")
+    file_name = models.CharField(max_length=400, help_text="as it was called; text only")
+    label = models.CharField(max_length=60)
+    group = models.CharField(max_length=400, blank=True, help_text="source photograph")
     part = models.CharField(max_length=10, blank=True, help_text="train or test, as uploaded")
     box = models.JSONField(
         null=True, help_text="[x, y, width, height] of the cell; null: main cell"
@@ -93,12 +119,20 @@ class DatasetImage(models.Model):
     def __str__(self) -> str:
         return f"{self.file_name} ({self.label})"
 
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        _refuse_if_ready(self.version_id)
+        super().save(*args, **kwargs)
+
+    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        _refuse_if_ready(self.version_id)
+        return super().delete(*args, **kwargs)
+
 
 class LeftOutFile(models.Model):
     """A file of an import that is not in the version, and why."""
 
     version = models.ForeignKey(DatasetVersion, on_delete=models.CASCADE, related_name="left_out")
-    file_name = models.CharField(max_length=300)
+    file_name = models.CharField(max_length=400)
     reason = models.CharField(max_length=300)
 
     class Meta:
@@ -114,14 +148,26 @@ class DatasetUpload(models.Model):
     uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     file_name = models.CharField(max_length=300)
     size = models.PositiveBigIntegerField(help_text="bytes, as announced")
+    last_modified = models.BigIntegerField(help_text="milliseconds, as the browser tells")
     received = models.PositiveBigIntegerField(default=0, help_text="bytes on disk")
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+"
     )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+    touched_at = models.DateTimeField(default=timezone.now, help_text="when the last piece came")
     version = models.OneToOneField(
         DatasetVersion, null=True, on_delete=models.SET_NULL, related_name="upload"
     )
 
     def __str__(self) -> str:
         return f"{self.file_name} ({self.received} of {self.size} bytes)"
+
+    @property
+    def path(self) -> Path:
+        """The archive: on the disk of the store, away from it until it is whole and imported."""
+        return Path(settings.MEDIA_ROOT) / "incoming" / "datasets" / str(self.uuid)
+
+    @property
+    def table_path(self) -> Path:
+        """The table of labels or source photographs that was sent beside it, if one was."""
+        return self.path.with_suffix(".csv")

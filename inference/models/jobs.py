@@ -15,6 +15,8 @@ class Job(models.Model):
     ``claim`` is the token of the newest claim: whoever writes must hold it.
     """
 
+    LOG_NAME = "log.txt"
+
     class Kind(models.TextChoices):
         DATASET_IMPORT = "dataset_import", "Import of a dataset"
         TRAINING = "training", "Training"
@@ -43,7 +45,9 @@ class Job(models.Model):
         max_length=10, choices=Stop.choices, blank=True, help_text="what a person asked for"
     )
     due_at = models.DateTimeField(default=timezone.now, help_text="not to be claimed before")
-    attempt = models.PositiveSmallIntegerField(default=0)
+    attempt = models.PositiveSmallIntegerField(
+        default=0, help_text="how often it was begun since it last got further"
+    )
     claim = models.UUIDField(null=True)
     worker = models.CharField(max_length=120, blank=True)
     lease_expires_at = models.DateTimeField(null=True)
@@ -59,6 +63,9 @@ class Job(models.Model):
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     started_at = models.DateTimeField(null=True)
     stage_started_at = models.DateTimeField(null=True)
+    stage_started_with = models.PositiveIntegerField(
+        default=0, help_text="steps of the stage that an earlier attempt has done"
+    )
     finished_at = models.DateTimeField(null=True)
 
     class Meta:
@@ -79,4 +86,4 @@ class Job(models.Model):
 
     @property
     def log_path(self) -> Path:
-        return self.folder / "log.txt"
+        return self.folder / self.LOG_NAME

@@ -39,3 +39,13 @@ class SiteValidation(models.Model):
 
     def __str__(self) -> str:
         return f"{self.model_version} at {self.site}"
+
+    @property
+    def verdict(self) -> str:
+        """See `inference.sites.verdict`; "" while the model is being measured."""
+        return str(self.figures.get("verdict", ""))
+
+    @property
+    def is_against_verdict(self) -> bool:
+        """Whether a person has accepted a model that was not found fit."""
+        return self.accepted_at is not None and self.verdict != "fit"

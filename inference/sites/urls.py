@@ -1,3 +1,11 @@
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from inference.sites import views
+
+urlpatterns = [
+    path("sites/", views.sites, name="sites"),
+    path("sites/<int:pk>/", views.site, name="site"),
+    path("validations/<int:pk>/", views.validation, name="validation"),
+    path("validations/<int:pk>/adapt/", views.adapt, name="adapt"),
+    path("validations/<int:pk>/accept/", views.accept, name="accept"),
+]

@@ -21,7 +21,7 @@ from inference.ml.bundle import (
 )
 from inference.ml.engine import Engine
 from inference.ml.finder import FINDER_VERSION
-from tests.bundles import make_bundle
+from tests.bundles import make_bundle, with_hashes_of_today
 
 pytestmark = pytest.mark.unit
 
@@ -145,6 +145,8 @@ def test_a_card_cannot_name_files_outside_its_folder(folder: Path) -> None:
 
 
 def test_a_network_that_is_none_is_refused(folder: Path) -> None:
+    (folder / TFLITE_NAME).write_bytes(b"no network")
+    with_hashes_of_today(folder)
     with pytest.raises(BundleError, match="cannot be loaded"):
         Engine(load_bundle(folder))
 

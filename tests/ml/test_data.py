@@ -95,7 +95,9 @@ def test_what_cannot_be_used_is_refused(class_folders: MakeFolders, tmp_path: Pa
 @pytest.mark.parametrize("name", ["unfamiliar", "Uncertain", "border", "no_cell"])
 def test_no_class_is_called_like_a_flag(class_folders: MakeFolders, name: str) -> None:
     folder = class_folders("mine", {"monocyte": 0, name: 5}, pictures=1)
-    with pytest.raises(DataError, match=f"mine/{name} is called like a mark .* Rename the folder"):
+    with pytest.raises(
+        DataError, match=f"The class {name.lower()} is called like a mark .* Rename it"
+    ):
         list_items([folder])
 
 

@@ -8,6 +8,8 @@ import pytest
 from django.conf import settings
 from django.core.management import CommandError, call_command
 
+from inference.ml.data import Listing
+
 pytestmark = pytest.mark.unit
 
 MISSING = """
@@ -66,6 +68,7 @@ def test_what_evaluate_meets_is_said_in_a_sentence(
     def run(*_: object, **__: object) -> None:
         raise error
 
+    monkeypatch.setattr("inference.ml.data.list_items", lambda *_: Listing([], ()))
     monkeypatch.setattr("inference.ml.evaluation.run.run", run)
     with pytest.raises(CommandError, match=sentence):
         call_command("evaluate", "x", "y", "--out", "out")

@@ -2,11 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from inference.ml.data import PLATELET
+from inference.ml.datasets.look import look_of
+from inference.ml.finder import (
+    SMALLEST_CELL,
+    SMALLEST_PLATELET,
+    background_colour,
+    find_cells,
+    nucleus_mask,
+    red_cell_radius,
+    reduced,
+)
+from inference.ml.preprocess import black_outside
+
+BINS = 32
+_SIDE = 320  # of the copy that sharpness is measured on
+_SMALL = 160  # and of the one for colours and red cells
+_CUT_OFF = 0.02  # of a side: less is no corner that was cut off
+_TRIANGLE = (0.3, 0.7)  # of a corner's box is black; a round field's edge leaves less
+_GREY = 2.0  # levels between red and blue
+_FEWEST = 30  # pixels of which a median is taken
+_STAINED, _BLACK = 0.88, 60  # of the field's green, as in `inference.ml.stain`
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,27 +43,29 @@ class PictureFacts:
     grey : bool
         Whether it has no colour.
     intensity : float
-        Mean grey value, 0 to 255; black corners do not count.
+        Mean grey value, 0 to 255; black outside of a turned picture does not count.
     rgb, lab : tuple of 3 floats
         Mean colour likewise, 0 to 255 and CIE L*a*b*.
     histogram : tuple of 32 ints
-        Grey values, in shares of 1/10,000.
+        Grey values likewise, in shares of 1/10,000.
     black : float
         Share of the pixels along the border that are black.
     corners : int
-        Corners cut off by a black triangle, as rotation leaves them, 0 to 4.
+        Corners that black triangles cut off, as turning leaves them: 0 to 4.
     sharpness : float
-        Standard deviation of the Laplacian, on a copy of at most 320 pixels.
+        Standard deviation of the Laplacian on a copy of at most 320 pixels.
+    red_cell : float
+        Radius of a typical red cell in pixels; 0 where none is seen.
     cells : int
         White cells that the finder found.
     box : tuple of 4 ints or None
         x, y, width and height of the main one.
-    cell_share : float
-        Its box' area over the picture's; 0 without one.
+    at_border : bool
+        Whether that one is cut off by the picture's edge.
     look : str
-        Perceptual hash, 16 hexadecimal digits; "" where there is nothing to see. See `alike`.
-    palette : str
-        Hash of the colours, hexadecimal. See `copies`.
+        See `look.look_of`; "" where there is nothing to see.
+    palette : tuple of 9 ints
+        Median colours of empty field, red cells and nuclei, RGB; 0 for what is not there.
     """
 
     width: int
@@ -53,29 +78,114 @@ class PictureFacts:
     black: float
     corners: int
     sharpness: float
+    red_cell: float
     cells: int
     box: tuple[int, int, int, int] | None
-    cell_share: float
+    at_border: bool
     look: str
-    palette: str
+    palette: tuple[int, ...]
+
+    @property
+    def size(self) -> str:
+        return f"{self.width}×{self.height}"
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON; `from_dict` reads it."""
-        raise NotImplementedError
+        return asdict(self)
 
     @classmethod
     def from_dict(cls, row: dict[str, Any]) -> PictureFacts:
-        raise NotImplementedError
+        """The facts that `to_dict` wrote, through JSON or not."""
+        lists = {name: tuple(value) for name, value in row.items() if isinstance(value, list)}
+        return cls(**{**row, **lists})
 
 
-def measure(image: NDArray[np.uint8], *, smallest: float) -> PictureFacts:
+def measure(image: NDArray[np.uint8], label: str = "") -> PictureFacts:
     """Measure a picture.
 
     Parameters
     ----------
     image : uint8 array of shape (H, W, 3)
         RGB, at least 16 x 16.
-    smallest : float
-        For the finder: `SMALLEST_PLATELET` where the label is a platelet, else `SMALLEST_CELL`.
+    label : str
+        A picture that is labelled as a platelet is searched for smaller things, as in training.
+
+    Raises
+    ------
+    ValueError
+        If the image is no such picture.
     """
-    raise NotImplementedError
+    cells = find_cells(image, smallest=SMALLEST_PLATELET if label == PLATELET else SMALLEST_CELL)
+    copy = reduced(image, _SIDE)
+    small = reduced(copy, _SMALL)
+    field = background_colour(small)
+    outside = black_outside(copy)
+    shape = small.shape[1], small.shape[0]
+    black = np.zeros(small.shape[:2], bool)
+    if outside is not None and not outside.all():
+        black = cv2.resize(outside.astype(np.uint8), shape).astype(bool)
+    lit = (~black).astype(np.uint8)
+    colour = np.array(cv2.mean(small, lit)[:3], np.float32)
+    levels = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
+    counts = cv2.calcHist([levels], [0], lit, [BINS], [0, 256]).ravel() / lit.sum()
+    nuclei = nucleus_mask(small, field)
+    radius = red_cell_radius(np.ascontiguousarray(small[..., 1]), float(field[1]), nuclei)
+    edge = np.concatenate([black[0], black[-1], black[:, 0], black[:, -1]])
+    box = cells[0].box if cells else None
+    return PictureFacts(
+        width=image.shape[1],
+        height=image.shape[0],
+        grey=cv2.norm(small[..., 0], small[..., 2], cv2.NORM_L1) < _GREY * levels.size,
+        intensity=round(cv2.mean(levels, lit)[0], 2),
+        rgb=_three(colour),
+        lab=_three(cv2.cvtColor(colour[None, None] / 255, cv2.COLOR_RGB2LAB)[0, 0]),
+        histogram=tuple(np.rint(10_000 * counts).astype(int).tolist()),
+        black=round(float(edge.mean()), 4),
+        corners=_cut_corners(black),
+        sharpness=round(_sharpness(copy, outside), 3),
+        red_cell=round(radius * image.shape[1] / small.shape[1], 1),
+        cells=len(cells),
+        box=None if box is None else (box.x, box.y, box.width, box.height),
+        at_border=bool(cells) and cells[0].touches_border,
+        look=look_of(image, cells, field),
+        palette=_palette(small, black, nuclei > 0, field),
+    )
+
+
+def _three(values: NDArray[np.floating]) -> tuple[float, float, float]:
+    first, second, third = (round(float(value), 2) for value in values)
+    return first, second, third
+
+
+def _sharpness(copy: NDArray[np.uint8], outside: NDArray[np.bool_] | None) -> float:
+    edges = cv2.Laplacian(copy[..., 1], cv2.CV_16S)
+    inside = edges if outside is None or outside.all() else edges[~outside]
+    return float(inside.std())
+
+
+def _cut_corners(black: NDArray[np.bool_]) -> int:
+    """Corners with a black triangle: what a turn by some degrees leaves."""
+    height, width = black.shape
+    found = 0
+    for corner in (black, black[::-1], black[:, ::-1], black[::-1, ::-1]):
+        across = width if corner[0].all() else int(np.argmin(corner[0]))
+        down = height if corner[:, 0].all() else int(np.argmin(corner[:, 0]))
+        if across >= _CUT_OFF * width and down >= _CUT_OFF * height:
+            low, high = _TRIANGLE
+            found += bool(low < corner[:down, :across].mean() < high)
+    return found
+
+
+def _palette(
+    small: NDArray[np.uint8],
+    black: NDArray[np.bool_],
+    nuclei: NDArray[np.bool_],
+    field: NDArray[np.float32],
+) -> tuple[int, ...]:
+    green = small[..., 1]
+    red = (green < _STAINED * field[1]) & (green > _BLACK) & ~nuclei & ~black
+    colours = field.tolist()
+    for where in (red, nuclei):
+        enough = np.count_nonzero(where) >= _FEWEST
+        colours += np.median(small[where], axis=0).tolist() if enough else (0, 0, 0)
+    return tuple(round(level) for level in colours)

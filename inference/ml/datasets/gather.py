@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from inference.ml.data import Decode
 from inference.ml.datasets.archive import LeftOut, Member
-from inference.ml.datasets.facts import PictureFacts
+from inference.ml.datasets.facts import PictureFacts, measure
 from inference.ml.datasets.layout import Placed
+
+_AHEAD = 4  # pictures for each thread that wait, or have been measured and wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +47,7 @@ def gathered(
     Parameters
     ----------
     members : iterable
-        From `Source.read(layout.pictures)`. At most a few are held at a time.
+        From `Source.read(layout.pictures)`. A few are held at a time.
     pictures : mapping
         `Layout.pictures`.
     decode : callable
@@ -59,4 +64,31 @@ def gathered(
     ArchiveError
         As `Source.read` does.
     """
-    raise NotImplementedError
+
+    def gather(member: Member) -> Gathered | LeftOut:
+        try:
+            image = decode(member.data)
+            facts = measure(image, pictures[member.name].label)
+        except ValueError as error:
+            return LeftOut(member.name, str(error))
+        digest = hashlib.sha256(member.data).hexdigest()
+        return Gathered(member.name, member.data, digest, facts)
+
+    with ThreadPoolExecutor(workers) as pool:
+        waiting: deque[Future[Gathered | LeftOut] | LeftOut] = deque()
+        try:
+            for member in members:
+                if isinstance(member, LeftOut):
+                    waiting.append(member)
+                else:
+                    waiting.append(pool.submit(gather, member))
+                if len(waiting) > _AHEAD * workers:
+                    yield _result(waiting.popleft())
+            while waiting:
+                yield _result(waiting.popleft())
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _result(one: Future[Gathered | LeftOut] | LeftOut) -> Gathered | LeftOut:
+    return one.result() if isinstance(one, Future) else one

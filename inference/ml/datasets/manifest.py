@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from inference.ml.datasets.tables import Part
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class ManifestError(Exception):
     """A manifest cannot be read; the message says why."""
 
 
-@dataclass(frozen=True, order=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """A picture of a dataset's version.
 
@@ -39,20 +44,41 @@ class Entry:
 
 
 def to_bytes(entries: Iterable[Entry]) -> bytes:
-    """JSON lines, sorted, in one way only: the same entries give the same bytes in any order."""
-    raise NotImplementedError
+    """JSON lines in ASCII, sorted: the same entries give the same bytes in whatever order."""
+    lines = sorted(
+        json.dumps(asdict(entry), separators=(",", ":"), ensure_ascii=True) for entry in entries
+    )
+    return "".join(f"{line}\n" for line in lines).encode("ascii")
 
 
 def from_bytes(data: bytes) -> list[Entry]:
-    """The entries, sorted.
+    """The entries, in the manifest's order.
 
     Raises
     ------
     ManifestError
+        If the bytes are not what `to_bytes` writes.
     """
-    raise NotImplementedError
+    try:
+        entries = [_entry(line) for line in data.decode("ascii").splitlines()]
+    except (ValueError, TypeError, KeyError) as error:
+        raise ManifestError(f"The manifest is damaged ({error}).") from error
+    if to_bytes(entries) != data:
+        raise ManifestError("The manifest was changed: it is not written as it would be.")
+    return entries
 
 
 def hash_of(entries: Iterable[Entry]) -> str:
     """SHA-256 of `to_bytes`."""
-    raise NotImplementedError
+    return hashlib.sha256(to_bytes(entries)).hexdigest()
+
+
+def _entry(line: str) -> Entry:
+    row = json.loads(line)
+    if row["box"] is not None:
+        x, y, width, height = map(int, row["box"])
+        row["box"] = x, y, width, height
+    entry = Entry(**row)
+    if not _SHA256.fullmatch(entry.sha256) or entry.part not in ("train", "test", ""):
+        raise ValueError(f"no such picture: {line[:80]}")
+    return entry

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -73,6 +74,16 @@ def study(
             mistake(answers, at) for at in worst_mistakes(probabilities, labels, answers.groups)
         ],
     }
+
+
+def by_knowledge(answers: Answers) -> tuple[Answers | None, Answers | None]:
+    """The answers to cells of classes that the model knows, and those to others."""
+    knows = [item.label in answers.classes for item in answers.items]
+    if not any(knows):
+        return None, answers
+    missed = [item for item in answers.without_cell if item.label in answers.classes]
+    known = replace(answers.where(np.flatnonzero(knows)), without_cell=missed)
+    return known, None if all(knows) else answers.where(np.flatnonzero(np.logical_not(knows)))
 
 
 def mistake(answers: Answers, at: int) -> dict[str, Any]:

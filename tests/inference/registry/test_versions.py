@@ -14,7 +14,7 @@ from inference import engines
 from inference.ml.bundle import BundleError
 from inference.models import ModelVersion
 from inference.registry.selectors import active_model_version, bundle_folder
-from inference.registry.services import bundle_register, model_activate
+from inference.registry.services import bundle_register, model_promote
 from tests.bundles import make_bundle
 from tests.factories import ModelVersionFactory, UserFactory
 
@@ -24,6 +24,10 @@ pytestmark = [pytest.mark.unit, pytest.mark.django_db]
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return make_bundle(tmp_path / "bundle", "model-a")
+
+
+def put_in_use(version: ModelVersion) -> None:
+    model_promote(model_version=version, site=None, reason="A test.", expected_active=None, by=None)
 
 
 def test_a_bundle_is_copied_and_registered_once(folder: Path) -> None:
@@ -41,7 +45,7 @@ def test_the_copy_serves_whatever_becomes_of_the_original(folder: Path) -> None:
     version = bundle_register(folder=folder, by=None)
     for path in folder.iterdir():
         path.unlink()
-    model_activate(model_version=version, by=None)
+    put_in_use(version)
     assert active_model_version() == version
 
 
@@ -64,19 +68,7 @@ def test_another_bundle_of_the_same_version_is_refused(folder: Path, tmp_path: P
     with pytest.raises(BundleError, match="version of its own"):
         bundle_register(folder=other, by=None)
     bundle_register(folder=folder, by=None)  # the right one mends it
-    model_activate(model_version=ModelVersion.objects.get(), by=None)
-
-
-def test_activation_is_a_row_and_an_event(folder: Path, tmp_path: Path) -> None:
-    admin = UserFactory.create(role=Role.ADMIN)
-    first = bundle_register(folder=folder, by=admin)
-    second = bundle_register(folder=make_bundle(tmp_path / "b", "model-b"), by=admin)
-    for version in (first, first, second, first):
-        model_activate(model_version=version, by=admin)
-    assert active_model_version() == first
-    events = AuditEvent.objects.filter(action="model_activated").order_by("at")
-    assert [event.object_label for event in events] == ["model-a", "model-b", "model-a"]
-    assert events[1].details == {"before": "model-a"}
+    put_in_use(ModelVersion.objects.get())
 
 
 def test_a_model_changed_on_disk_is_not_loaded(folder: Path) -> None:
@@ -85,7 +77,7 @@ def test_a_model_changed_on_disk_is_not_loaded(folder: Path) -> None:
     with pytest.raises(BundleError):
         engines.engine_for(version)
     with pytest.raises(BundleError):
-        model_activate(model_version=version, by=None)
+        put_in_use(version)
 
 
 def test_the_engine_is_loaded_once_and_follows_the_version() -> None:
@@ -101,7 +93,7 @@ def test_registering_again_mends_a_damaged_copy(folder: Path) -> None:
     version = bundle_register(folder=folder, by=None)
     (bundle_folder(version) / "model.tflite").write_bytes(b"something else")
     bundle_register(folder=folder, by=None)
-    model_activate(model_version=version, by=None)
+    put_in_use(version)
     assert active_model_version() == version
 
 
@@ -110,7 +102,7 @@ import sys, django
 django.setup()
 import analyses.tasks, analyses.views, hematovision.urls, hematovision.wsgi, inference.tasks
 import inference.ml.engine, inference.ml.explain
-heavy = {"tensorflow", "keras", "sklearn", "matplotlib", "jax", "torch"}
+heavy = {"tensorflow", "keras", "sklearn", "scipy", "matplotlib", "jax", "torch"}
 print(sorted(heavy & set(sys.modules)))
 """
 
@@ -129,7 +121,7 @@ def test_web_and_inference_worker_never_import_tensorflow() -> None:
 def test_the_models_page_says_when_a_cell_is_unfamiliar(client: Client) -> None:
     client.force_login(UserFactory.create(role=Role.ADMIN))
     model = ModelVersionFactory.create()
-    assert "Unfamiliar above" not in client.get("/models/").content.decode()
+    assert "Unfamiliar above" not in client.get(f"/models/{model.pk}/").content.decode()
     model.card["unfamiliarity"] = {
         "score": "cosine-knn",
         "neighbours": 5,
@@ -137,6 +129,6 @@ def test_the_models_page_says_when_a_cell_is_unfamiliar(client: Client) -> None:
         "share": 0.02,
     }
     model.save()
-    page = " ".join(client.get("/models/").content.decode().split())
+    page = " ".join(client.get(f"/models/{model.pk}/").content.decode().split())
     assert "0.113 from the 5 nearest training cells" in page
     assert "at most 2.0 % of held-back cells" in page

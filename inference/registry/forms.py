@@ -1,0 +1,31 @@
+"""The registry's forms."""
+
+from django import forms
+
+
+class PromotionForm(forms.Form):
+    reason = forms.CharField(
+        label="Reason",
+        max_length=500,
+        widget=forms.Textarea(attrs={"rows": 2}),
+        help_text="Why this model is put in use. It stands in the audit trail.",
+    )
+    override_reason = forms.CharField(
+        label="Second reason",
+        max_length=500,
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 2}),
+        help_text="Why, although the gate is closed. It stands beside the first.",
+    )
+
+    def __init__(self, *args: object, closed: bool, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        if not closed:
+            del self.fields["override_reason"]
+
+
+class ImportForm(forms.Form):
+    bundle = forms.FileField(
+        label="Bundle",
+        help_text="A ZIP archive, as “Download the bundle” of another installation gives it.",
+    )

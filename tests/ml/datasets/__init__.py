@@ -1,0 +1,1 @@
+"""The dataset core: archives, layouts, duplicates, exploration."""
