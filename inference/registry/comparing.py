@@ -18,7 +18,7 @@ from inference.jobs import queue
 from inference.jobs.kinds import JobError
 from inference.ml.bundle import Bundle, BundleError, load_bundle
 from inference.ml.data import DataError, Listing
-from inference.ml.sidecar import read_manifest
+from inference.ml.sidecar import training_rows
 from inference.models import Comparison, DatasetVersion, ModelVersion
 from inference.registry.selectors import bundle_folder, bundle_problem, report_folder
 
@@ -53,7 +53,7 @@ def compare(running: Running) -> None:
             report=_reporter(running, "comparing"),
             seed=SEED,
         )
-        left = unseen(listing, read_manifest(candidate.manifest_path))
+        left = unseen(listing, training_rows(candidate))
         if left.items:
             _write_report(running, comparison.candidate, candidate, left)
     except (BundleError, DataError) as error:
