@@ -46,7 +46,7 @@ def dataset_create(
         ValidationError: the name is taken or malformed.
     """
     dataset = Dataset(name=name, description=description, licence=licence, site=site, created_by=by)
-    dataset.full_clean()
+    dataset.full_clean(exclude=["created_by"])  # the command line has no person
     dataset.save()
     audit.record(
         audit.Action.DATASET_CREATED, actor=by, subject=dataset, site=site.name if site else None
@@ -90,10 +90,11 @@ def dataset_version_from_path(
 @transaction.atomic
 def dataset_update(*, dataset: Dataset, licence: str, description: str, by: User) -> None:
     """Change what is said of a dataset. Its name stands in models, and stays."""
+    dataset = Dataset.objects.select_for_update().get(pk=dataset.pk)
     before = {"licence": dataset.licence, "description": dataset.description}
     dataset.licence = licence
     dataset.description = description
-    dataset.full_clean()
+    dataset.full_clean(exclude=["created_by"])
     dataset.save()
     audit.record(audit.Action.DATASET_CHANGED, actor=by, subject=dataset, before=before)
 

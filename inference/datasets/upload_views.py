@@ -23,7 +23,8 @@ from inference.models import DatasetUpload
 def dataset_new(request: AuthenticatedRequest) -> HttpResponse:
     """The page that takes an archive; a POST is one whole archive, from a page without script."""
     if request.method == "GET":
-        form = ArchiveForm(initial={"dataset": request.GET.get("dataset")}, person=request.user)
+        asked = {name: request.GET.get(name) for name in ("dataset", "site")}
+        form = ArchiveForm(initial=asked, person=request.user)
         return _page(request, form)
     form = ArchiveForm(request.POST, request.FILES, person=request.user)
     archive = request.FILES.get("archive")

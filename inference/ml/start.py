@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import keras
@@ -48,13 +49,7 @@ def starting_network(
         adapt_norm=settings.adapt_norm,
     )
     if start and not empty:
-        try:
-            feature_map(model).load_weights(start.keras_path)
-        except Exception as error:  # zipfile, h5py and Keras each raise their own kinds
-            raise WeightsError(
-                f"{KERAS_NAME} of {start.version} does not hold the {settings.backbone} that its "
-                f"card describes ({error}). Start from another model."
-            ) from error
+        fill(feature_map(model), start)
     return model
 
 
@@ -76,6 +71,28 @@ def known_head(start: Bundle, classes: Sequence[str]) -> Head:
     names += [name for name in classes if name not in start.classes]
     order = [names.index(name) for name in classes]
     return Head(wide.kernel[:, order], wide.bias[order])
+
+
+def fill(network: keras.Model, start: Bundle) -> None:
+    """Read every number of a network up to its last feature map from a bundle's ``model.keras``.
+
+    Raises
+    ------
+    WeightsError
+        If it does not hold this network.
+    """
+    # Keras leaves those that it does not find as they were.
+    network.set_weights([np.full_like(weights, np.nan) for weights in network.get_weights()])
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            network.load_weights(start.keras_path)
+        if not all(np.isfinite(weights).all() for weights in network.get_weights()):
+            raise ValueError("some of its numbers are missing")
+    except Exception as error:  # zipfile, h5py and Keras each raise their own kinds
+        raise WeightsError(
+            f"{KERAS_NAME} of {start.version} does not hold the {start.card.network['backbone']} "
+            f"that its card describes ({error}). Start from another model."
+        ) from error
 
 
 def _check(settings: Settings, start: Bundle) -> None:

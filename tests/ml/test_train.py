@@ -17,7 +17,7 @@ from inference.ml.bundle import Bundle
 from inference.ml.data import Item, list_items
 from inference.ml.engine import Engine, softmax
 from inference.ml.finder import find_cells
-from inference.ml.preprocess import OWN_STAIN, crop_cell, prepare, to_network
+from inference.ml.preprocess import OWN_STAIN, Preprocessing, crop_cell, prepare, to_network
 from inference.ml.progress import Progress
 from inference.ml.settings import Settings
 from inference.ml.sidecar import TrainingFeatures, read_manifest
@@ -54,6 +54,37 @@ def test_an_epoch_has_every_class_alike_and_copies_less() -> None:
     assert drawn == {"a": 200, "b": 200}
     assert 100 < copied < 170  # its share of the pictures would be 180, of photographs 2
     assert max(Counter(order[np.isin(order, np.arange(1000))]).values()) == 1
+
+
+def test_classes_are_drawn_as_often_as_they_occur_and_may_weigh_more_the_rarer_they_are() -> None:
+    from inference.ml.fit import alike, epoch_order
+
+    items = items_of(
+        {f"{label}-{at}": (label, 1) for label, n in (("a", 300), ("b", 100)) for at in range(n)}
+    )
+    order = epoch_order(items, 200, np.random.default_rng(0), "none")
+    labels = np.array([0 if items[position].label == "a" else 1 for position in order])
+    weights = alike(labels)
+
+    assert len(order) == len(set(order.tolist())) == 200
+    assert 120 < (labels == 0).sum() < 180
+    assert weights.mean() == pytest.approx(1)
+    assert weights[labels == 0].sum() == pytest.approx(weights[labels == 1].sum(), rel=1e-5)
+    assert np.array_equal(order, epoch_order(items, 200, np.random.default_rng(0), "weights"))
+
+
+def test_only_the_balance_by_weights_weighs() -> None:
+    from inference.ml.fit import Part, Schedule, batches
+
+    items = items_of({f"{label}-{at}": (label, 1) for label in "aab" for at in range(9)})
+    items = items[:9] + items[9:12]  # nine of a, three of b
+    labels = np.array([0 if item.label == "a" else 1 for item in items])
+    part = Part(np.zeros((12, 40, 40, 3), np.uint8), labels, items)
+    for balance, weighs in (("oversample", False), ("weights", True), ("none", False)):
+        schedule = Schedule(1, 12, 4, 1e-3, 1, 0, balance=balance)  # type: ignore[arg-type]
+        made = list(batches(part, Preprocessing(size=32), schedule, 1))
+        assert [weights is not None for *_, weights in made] == 3 * [weighs]
+        assert [inputs.shape for inputs, *_ in made] == 3 * [(4, 32, 32, 3)]
 
 
 def test_from_folders_to_answers_and_a_person_may_stop_it(

@@ -23,11 +23,11 @@ from inference.ml.finder import (
 from inference.ml.preprocess import black_outside
 
 BINS = 32
-_SIDE = 320  # of the copy that sharpness and red cells are measured on
-_SMALL = 160  # and of the one for colours
+_SIDE = 320  # of the copy that sharpness is measured on
+_SMALL = 160  # and of the one for colours and red cells
 _CUT_OFF = 0.02  # of a side: less is no corner that was cut off
 _TRIANGLE = (0.3, 0.7)  # of a corner's box is black; a round field's edge leaves less
-_GREY = 2.0  # levels between the channels
+_GREY = 2.0  # levels between red and blue
 _FEWEST = 30  # pixels of which a median is taken
 _STAINED, _BLACK = 0.88, 60  # of the field's green, as in `inference.ml.stain`
 
@@ -118,38 +118,37 @@ def measure(image: NDArray[np.uint8], label: str = "") -> PictureFacts:
     cells = find_cells(image, smallest=SMALLEST_PLATELET if label == PLATELET else SMALLEST_CELL)
     copy = reduced(image, _SIDE)
     small = reduced(copy, _SMALL)
-    field = background_colour(copy)
+    field = background_colour(small)
     outside = black_outside(copy)
     shape = small.shape[1], small.shape[0]
     black = np.zeros(small.shape[:2], bool)
-    if outside is not None:
+    if outside is not None and not outside.all():
         black = cv2.resize(outside.astype(np.uint8), shape).astype(bool)
-    lit = small[~black] if not black.all() else small.reshape(-1, 3)
-    colour = lit.mean(axis=0)
-    levels = cv2.cvtColor(lit[None], cv2.COLOR_RGB2GRAY).ravel()
-    counts = np.bincount(levels // (256 // BINS), minlength=BINS)
-    pixel = (colour[None, None] / 255).astype(np.float32)
-    nuclei = nucleus_mask(cv2.GaussianBlur(copy, (3, 3), 0).astype(np.uint8, copy=False), field)
-    radius = red_cell_radius(copy[..., 1], float(field[1]), nuclei, quantile=0.5)
+    lit = (~black).astype(np.uint8)
+    colour = np.array(cv2.mean(small, lit)[:3], np.float32)
+    levels = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
+    counts = cv2.calcHist([levels], [0], lit, [BINS], [0, 256]).ravel() / lit.sum()
+    nuclei = nucleus_mask(small, field)
+    radius = red_cell_radius(np.ascontiguousarray(small[..., 1]), float(field[1]), nuclei)
     edge = np.concatenate([black[0], black[-1], black[:, 0], black[:, -1]])
     box = cells[0].box if cells else None
     return PictureFacts(
         width=image.shape[1],
         height=image.shape[0],
-        grey=bool(np.ptp(lit.astype(np.int16), axis=1).mean() < _GREY),
-        intensity=round(float(levels.mean()), 2),
+        grey=cv2.norm(small[..., 0], small[..., 2], cv2.NORM_L1) < _GREY * levels.size,
+        intensity=round(cv2.mean(levels, lit)[0], 2),
         rgb=_three(colour),
-        lab=_three(cv2.cvtColor(pixel, cv2.COLOR_RGB2LAB)[0, 0]),
-        histogram=tuple(np.rint(10_000 * counts / len(levels)).astype(int).tolist()),
+        lab=_three(cv2.cvtColor(colour[None, None] / 255, cv2.COLOR_RGB2LAB)[0, 0]),
+        histogram=tuple(np.rint(10_000 * counts).astype(int).tolist()),
         black=round(float(edge.mean()), 4),
         corners=_cut_corners(black),
         sharpness=round(_sharpness(copy, outside), 3),
-        red_cell=round(radius * image.shape[1] / copy.shape[1], 1),
+        red_cell=round(radius * image.shape[1] / small.shape[1], 1),
         cells=len(cells),
         box=None if box is None else (box.x, box.y, box.width, box.height),
         at_border=bool(cells) and cells[0].touches_border,
         look=look_of(image, cells, field),
-        palette=_palette(small, black, field),
+        palette=_palette(small, black, nuclei > 0, field),
     )
 
 
@@ -178,9 +177,11 @@ def _cut_corners(black: NDArray[np.bool_]) -> int:
 
 
 def _palette(
-    small: NDArray[np.uint8], black: NDArray[np.bool_], field: NDArray[np.float32]
+    small: NDArray[np.uint8],
+    black: NDArray[np.bool_],
+    nuclei: NDArray[np.bool_],
+    field: NDArray[np.float32],
 ) -> tuple[int, ...]:
-    nuclei = nucleus_mask(small, field) > 0
     green = small[..., 1]
     red = (green < _STAINED * field[1]) & (green > _BLACK) & ~nuclei & ~black
     colours = field.tolist()

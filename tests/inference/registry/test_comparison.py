@@ -87,7 +87,8 @@ def dataset(baseline: ModelVersion) -> DatasetVersion:
             label=said or CLASSES[0],
             group=f"photograph {seed}",
         )
-    DatasetVersion.objects.update(ready_at=timezone.now())  # it never changes from now on
+    version.ready_at = timezone.now()
+    version.save()
     return version
 
 
