@@ -13,6 +13,7 @@ from accounts.access import AuthenticatedRequest, requires
 from accounts.models import Site
 from accounts.permissions import Permission
 from accounts.selectors import sites_for
+from inference.exchange.selectors import edge_of
 from inference.ml.bundle import BundleError
 from inference.models import Deployment, ModelVersion
 from inference.registry import selectors, services
@@ -56,6 +57,7 @@ def model(request: AuthenticatedRequest, pk: int) -> HttpResponse:
         "deployments": selectors.deployments_of(version),
         "lineage": selectors.lineage_of(version),
         "has_report": selectors.report_path(version).is_file(),
+        "edge": edge_of(version),
     }
     return render(request, "inference/model.html", context)
 

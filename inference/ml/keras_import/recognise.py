@@ -106,6 +106,14 @@ class Recognised:
         """Whether the network scales pixels itself: then it takes them as they are, 0 to 255."""
         return (self.scale, self.offset) != ((1.0,) * 3, (0.0,) * 3)
 
+    def summary(self) -> dict[str, Any]:
+        """What a person is told of it, ready for JSON."""
+        names = ("format", "keras_version", "size", "backbone", "width", "pooling", "classes")
+        return {name: getattr(self, name) for name in names} | {
+            "hidden": self.hidden,
+            "scales_pixels": self.scales_pixels,
+        }
+
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
