@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from inference.jobs.child import Running
     from inference.ml.data import Listing
 
-CURVE_DRAWS, CURVE_ROWS = 3, 2500  # some minutes; all rows of a training take an hour
+CURVE_DRAWS = 3  # two to three minutes of one core with the features of a whole training
 
 NEW_CLASS_CELLS = 10
 """A class that the model does not know is learned from so many cells on."""
@@ -83,7 +83,6 @@ def adapt(running: Running) -> None:
                 site.cells,
                 classes=len(site.classes),
                 draws=CURVE_DRAWS,
-                most=CURVE_ROWS,
                 report=report("drawing the learning curve"),
             )
             _write(curve_path, json.dumps(_without_nan(rows)))
