@@ -95,7 +95,7 @@ def test_the_files_are_made_measured_shown_and_downloaded(
     for name in ("classifier-int8.tflite", "classifier-fp32.tflite", "README.txt", "edge.json"):
         assert f"/models/edge/{export.pk}/?name={name}" in page
         response = web.get(f"/models/edge/{export.pk}/", {"name": name})
-        assert response.getvalue() == (export.folder / name).read_bytes()  # type: ignore[attr-defined]
+        assert response.getvalue() == (export.folder / name).read_bytes()
         assert response["Content-Disposition"].startswith("attachment")
     told = AuditEvent.objects.filter(action="model_exported").values_list("details__file")
     assert ("edge/classifier-int8.tflite",) in set(told)

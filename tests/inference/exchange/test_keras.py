@@ -89,13 +89,16 @@ def test_a_file_with_code_ends_in_a_sentence(web: Client, tmp_path: Path, work: 
 
 def test_the_same_model_is_taken_once(web: Client, tmp_path: Path, work: Work) -> None:
     path = write_h5(tmp_path / "a.h5")
-    for _ in range(2):
-        row = upload(web, path)
-        work()
-        web.post(f"/models/keras/{row.pk}/", TOLD)
-        job = work()
-    assert "is registered already" in job.error
-    assert ModelVersion.objects.count() == 1
+    first = upload(web, path)
+    work()
+    web.post(f"/models/keras/{first.pk}/", TOLD)
+    assert work().status == "done"
+    second = upload(web, path)
+    work()
+    response = web.post(f"/models/keras/{second.pk}/", TOLD)
+    assert response.status_code == 422
+    assert f"is {ModelVersion.objects.get()} already" in response.content.decode()
+    assert web.post(f"/models/keras/{second.pk}/", TOLD | {"scale": "0..255"}).status_code == 302
 
 
 def test_files_are_kept_under_their_hash_and_within_bounds(admin: User, settings: Settings) -> None:
