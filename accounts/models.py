@@ -133,6 +133,9 @@ class Action(models.TextChoices):
     ADAPTATION_STARTED = "adaptation_started", "Adaptation to a site started"
     SITE_VALIDATED = "site_validated", "Model accepted for a site"
     CELL_REVIEWED = "cell_reviewed", "Cell reviewed"
+    CORRECTIONS_HANDED_OVER = "corrections_handed_over", "Corrections handed over to a dataset"
+    ALERT_RAISED = "alert_raised", "A model left its band"
+    ALERT_ACKNOWLEDGED = "alert_acknowledged", "Alert acknowledged"
     CONSENT_CHANGED = "consent_changed", "Consent to training changed"
     REANALYSIS_STARTED = "reanalysis_started", "Re-analysis started"
 

@@ -9,11 +9,8 @@ import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from django.db import transaction
-
 from hematovision.files.gate import decode
 from inference.datasets.selectors import listing_of
-from inference.jobs import queue
 from inference.jobs.kinds import JobError
 from inference.ml.bundle import Bundle, BundleError, load_bundle
 from inference.ml.data import DataError, Listing
@@ -58,15 +55,14 @@ def compare(running: Running) -> None:
             seed=SEED,
         )
         left = unseen(listing, training_rows(candidate))
-        if left.items:
+        if left.items and candidate.training_known:  # else it would measure memory
             _write_report(running, comparison.candidate, candidate, left)
     except (BundleError, DataError) as error:
         raise JobError(str(error)) from error
     used = {item.dataset for item in left.items}
-    with transaction.atomic():
-        if queue.finish(running.job):
-            Comparison.objects.filter(pk=comparison.pk).update(passed=told["passed"], result=told)
-            comparison.dataset_versions.set([v for v in versions if v.dataset.name in used])
+    with running.result():
+        Comparison.objects.filter(pk=comparison.pk).update(passed=told["passed"], result=told)
+        comparison.dataset_versions.set([v for v in versions if v.dataset.name in used])
 
 
 def _listing(versions: Sequence[DatasetVersion], comparison: Comparison) -> Listing:

@@ -135,7 +135,8 @@ def model_versions() -> QuerySet[ModelVersion]:
 
 
 def comparisons_of(candidate: ModelVersion) -> QuerySet[Comparison]:
-    return candidate.comparisons.select_related("candidate", "baseline", "job")
+    found = candidate.comparisons.select_related("candidate", "baseline", "job")
+    return found.prefetch_related("dataset_versions__dataset")
 
 
 def deployments_of(model_version: ModelVersion) -> QuerySet[Deployment]:

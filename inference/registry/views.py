@@ -19,6 +19,7 @@ from inference.models import Deployment, ModelVersion
 from inference.registry import selectors, services
 from inference.registry.forms import PromotionForm
 from inference.registry.gate import gate_of
+from inference.sites.selectors import validated_pairs
 
 
 @requires(Permission.VIEW_MODELS)
@@ -50,6 +51,7 @@ def model(request: AuthenticatedRequest, pk: int) -> HttpResponse:
         "standing": standing,
         "problem": selectors.bundle_problem(version),
         "gates": gates,
+        "validated_at": {site for site, model_version in validated_pairs() if model_version == pk},
         "comparisons": comparisons,
         "running": [one for one in comparisons if not one.job.is_over],
         "deployments": selectors.deployments_of(version),

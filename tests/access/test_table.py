@@ -21,6 +21,7 @@ from inference.models import (
     KerasImport,
     ModelVersion,
     SiteValidation,
+    TrainingRun,
 )
 from tests.access.table import ROWS, SCOPES, A, Row, as_markdown
 from tests.factories import (
@@ -30,6 +31,7 @@ from tests.factories import (
     ModelVersionFactory,
     SiteFactory,
     UserFactory,
+    WatchAlertFactory,
     activate,
     analysed_sample,
     dataset_version,
@@ -58,11 +60,13 @@ def keys(site: Site) -> dict[str, int]:
         "analysis": Analysis.objects.get().pk,
         "job": site_job(site, model_version).pk,
         "model": model_version.pk,
+        "run": TrainingRun.objects.create(job=JobFactory.create()).pk,
         **exchange_keys(model_version, technician),
         **dataset_keys(site, technician),
         "person": technician.pk,
         "site": site.pk,
         "own site": site.pk,
+        "alert": WatchAlertFactory.create(site=site, model_version=model_version).pk,
         "validation": SiteValidation.objects.get().pk,
     }
 
@@ -159,7 +163,7 @@ def test_without_log_in(row: Row, active: bool, site: Site, keys: dict[str, int]
         assert response.url.startswith(reverse(settings.LOGIN_URL))
 
 
-SITE_OBJECTS = {"sample", "image", "cell", "analysis", "job", "own site", "validation"}
+SITE_OBJECTS = {"sample", "image", "cell", "analysis", "job", "own site", "validation", "alert"}
 SITE_ROWS = [row for row in ROWS if row.object in SITE_OBJECTS]
 SITE_ROWS_OF_ADMINS = [row for row in SITE_ROWS if row.roles and A in row.roles]
 
