@@ -258,3 +258,40 @@ class Review(models.Model):
 
     def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise AppendOnlyError("Review rows are never deleted.")
+
+
+class WatchAlert(models.Model):
+    """A figure of a model left its band at a site in a week; see docs/watching.md."""
+
+    class Measure(models.TextChoices):
+        OVERRIDE = "override", "Answers that people changed"
+        CONFIDENCE = "confidence", "Mean confidence"
+        UNFAMILIAR = "unfamiliar", "Unfamiliar cells"
+
+    site = models.ForeignKey(Site, on_delete=models.PROTECT, related_name="+")
+    model_version = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, related_name="+")
+    measure = models.CharField(max_length=12, choices=Measure.choices)
+    label = models.CharField(max_length=60, blank=True, help_text="the class; empty: of all")
+    week = models.DateField(help_text="its Monday")
+    cells = models.PositiveIntegerField()
+    value = models.FloatField()
+    low = models.FloatField(help_text="of the band")
+    high = models.FloatField()
+    raised_at = models.DateTimeField(default=timezone.now, editable=False)
+    acknowledged_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
+    )
+    acknowledged_at = models.DateTimeField(null=True)
+    note = models.CharField(max_length=500, blank=True, help_text="what the person found or did")
+
+    class Meta:
+        ordering = ("-pk",)
+        constraints = (
+            models.UniqueConstraint(
+                fields=["site", "model_version", "measure", "label", "week"],
+                name="watch_alert_unique",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.get_measure_display()} at {self.site}, week of {self.week}"

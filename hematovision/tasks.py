@@ -2,6 +2,7 @@
 
 from django.core.management import call_command
 
+from analyses.alerts import alerts_look
 from hematovision.celery import job
 from hematovision.files import store
 from inference.datasets import traces, uploads
@@ -16,3 +17,4 @@ def care() -> None:
     uploads.remove_abandoned()
     traces.clean_up()
     folders.prune()
+    alerts_look()

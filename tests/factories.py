@@ -1,6 +1,7 @@
 """Rows for tests."""
 
 from collections.abc import Sequence
+from datetime import date
 from io import BytesIO
 from typing import Any
 
@@ -12,7 +13,7 @@ from PIL import Image
 
 from accounts.models import Site, User
 from accounts.permissions import Role
-from analyses.models import Analysis, Cell, Prediction, Sample, SampleImage
+from analyses.models import Analysis, Cell, Prediction, Sample, SampleImage, WatchAlert
 from hematovision.files import store
 from hematovision.files.models import StoredImage
 from inference.ml.preprocess import Preprocessing
@@ -159,6 +160,20 @@ class PredictionFactory(DjangoModelFactory[Prediction]):
     confidence = 0.97
     probabilities = factory.LazyFunction(lambda: {"neutrophil": 0.97, "lymphocyte": 0.03})
     flags = factory.LazyFunction(list)
+
+
+class WatchAlertFactory(DjangoModelFactory[WatchAlert]):
+    class Meta:
+        model = WatchAlert
+
+    site = factory.SubFactory(SiteFactory)
+    model_version = factory.SubFactory(ModelVersionFactory)
+    measure = WatchAlert.Measure.OVERRIDE
+    week = date(2026, 3, 2)
+    cells = 40
+    value = 0.3
+    low = 0.0
+    high = 0.1
 
 
 def picture(

@@ -13,11 +13,13 @@ from accounts.access import AuthenticatedRequest, requires
 from accounts.models import Site
 from accounts.permissions import Permission
 from accounts.selectors import sites_for
+from inference.exchange.selectors import edge_of
 from inference.ml.bundle import BundleError
 from inference.models import Deployment, ModelVersion
 from inference.registry import selectors, services
 from inference.registry.forms import PromotionForm
 from inference.registry.gate import gate_of
+from inference.sites.selectors import validated_pairs
 
 
 @requires(Permission.VIEW_MODELS)
@@ -49,11 +51,13 @@ def model(request: AuthenticatedRequest, pk: int) -> HttpResponse:
         "standing": standing,
         "problem": selectors.bundle_problem(version),
         "gates": gates,
+        "validated_at": {site for site, model_version in validated_pairs() if model_version == pk},
         "comparisons": comparisons,
         "running": [one for one in comparisons if not one.job.is_over],
         "deployments": selectors.deployments_of(version),
         "lineage": selectors.lineage_of(version),
         "has_report": selectors.report_path(version).is_file(),
+        "edge": edge_of(version),
     }
     return render(request, "inference/model.html", context)
 
@@ -87,7 +91,7 @@ def beside(request: AuthenticatedRequest, pk: int) -> HttpResponse:
 def compare(request: AuthenticatedRequest, pk: int) -> HttpResponse:
     """Have a candidate compared with a model in use, and show the comparison."""
     version = _version(pk)
-    baseline = _expected(request)
+    baseline = _model_told(request, "baseline")
     if baseline is None:
         messages.warning(request, "There is no model in use to compare with.")
         return redirect("inference:model", pk=pk)
@@ -104,7 +108,7 @@ def promote(request: AuthenticatedRequest, pk: int) -> HttpResponse:
     """Put a version in use somewhere: what the gate says, and the reason."""
     version, site = _version(pk), _site(request)
     active = selectors.active_model_version(site)
-    expected = _expected(request) if request.method == "POST" else active
+    expected = _model_told(request, "expected") if request.method == "POST" else active
     gate = gate_of(version, active)
     form = PromotionForm(request.POST or None, closed=bool(gate.objection))
     if request.method == "POST" and form.is_valid():
@@ -139,7 +143,7 @@ def promote(request: AuthenticatedRequest, pk: int) -> HttpResponse:
 @require_POST
 def go_back(request: AuthenticatedRequest) -> HttpResponse:
     """Undo the last change of a scope, with one click."""
-    site, expected = _site(request), _expected(request)
+    site, expected = _site(request), _model_told(request, "expected")
     return _changed(
         request,
         lambda: services.model_go_back(site=site, expected_active=expected, by=request.user),
@@ -150,7 +154,7 @@ def go_back(request: AuthenticatedRequest) -> HttpResponse:
 @require_POST
 def return_to_default(request: AuthenticatedRequest) -> HttpResponse:
     """A site gives up the model of its own."""
-    site, expected = _site(request), _expected(request)
+    site, expected = _site(request), _model_told(request, "expected")
     if site is None:
         messages.warning(request, "Choose a site.")
         return redirect("inference:models")
@@ -191,9 +195,9 @@ def _site(request: AuthenticatedRequest) -> Site | None:
     return get_object_or_404(sites_for(request.user), pk=told if told.isdecimal() else 0)
 
 
-def _expected(request: AuthenticatedRequest) -> ModelVersion | None:
-    """The model that the page showed as the one in use."""
-    told = _told(request, "expected")
+def _model_told(request: AuthenticatedRequest, name: str) -> ModelVersion | None:
+    """The version that a form names: ``expected`` is the one that its page showed as in use."""
+    told = _told(request, name)
     return ModelVersion.objects.filter(pk=told if told.isdecimal() else 0).first()
 
 

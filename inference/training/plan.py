@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import shutil
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -21,8 +20,8 @@ from inference.ml.bundle import BundleError
 from inference.ml.data import DataError, Listing
 from inference.ml.sides import Dealt, deal, manifests_of
 from inference.ml.split import SIDES, Side
-from inference.models import DatasetVersion, Job, ModelVersion, TrainingRun
-from inference.training.options import Options, Start, settings_for
+from inference.models import Job, ModelVersion, TrainingRun
+from inference.training.options import Options, Order, settings_for
 
 FEW_PHOTOGRAPHS = 10  # for testing: the interval of a class's recall is then 40 points wide
 
@@ -51,6 +50,7 @@ NUMBERS = {
 }
 MEASURED_SIZE, MEASURED_CORES = 128, 2
 SECONDS_A_PICTURE = 0.02  # to find its cell and cut it out
+SECONDS_AT_LEAST = 30  # to load TensorFlow, to calibrate, measure and write the model
 COPIES_KEPT = 11  # of the network's numbers: two checkpoints of five, and the finished model
 BYTES_A_NUMBER = 4
 
@@ -82,21 +82,17 @@ class Plan:
     free_mb: int = 0
 
 
-def plan_of(
-    *,
-    versions: Sequence[DatasetVersion],
-    class_map: Mapping[str, str],
-    start: Start | str,
-    parent: ModelVersion | None,
-    options: Options,
-) -> Plan:
+def plan_of(order: Order) -> Plan:
     """Deal the pictures as the training would, and reckon what it takes."""
     try:
-        settings = settings_for(options=options, start=start, parent=parent, out=Path())
-        listing = listing_of(versions, class_map)
+        settings = settings_for(
+            options=order.options, start=order.start, parent=order.parent, out=Path()
+        )
+        listing = listing_of(order.versions, order.class_map)
         dealt = deal(listing, settings, manifests_of(settings.keep_sides_of))
     except (BundleError, DataError, ValueError) as error:
         return Plan(problem=str(error))
+    options, parent = order.options, order.parent
     classes = _classes(dealt, parent)
     seconds, measured = expected_seconds(options, pictures=len(dealt.items))
     free_mb = shutil.disk_usage(django_settings.MEDIA_ROOT).free // 2**20
@@ -187,21 +183,17 @@ def _lacking(plan: Plan) -> list[str]:
 # --- What it takes ---------------------------------------------------------------------------
 def expected_seconds(options: Options, *, pictures: int) -> tuple[float, bool]:
     """How long a training takes if nobody else needs the machine, and whether by its own runs."""
-    pace = _measured_pace(options)
-    if measured := pace is not None:
-        seconds_a_crop = pace
-    else:
-        seconds_a_crop = (
-            SECONDS_A_CROP[options.backbone]
-            * (options.size / MEASURED_SIZE) ** 2
-            * MEASURED_CORES
-            / (os.cpu_count() or 1)
-        )
-    seconds = pictures * SECONDS_A_PICTURE + options.epochs * options.crops_per_epoch * (
-        seconds_a_crop or 0
+    measured = _measured_pace(options)
+    reckoned = (
+        SECONDS_A_CROP[options.backbone]
+        * (options.size / MEASURED_SIZE) ** 2
+        * (MEASURED_CORES / (os.cpu_count() or 1))
     )
+    a_crop = reckoned if measured is None else measured
+    seconds = SECONDS_AT_LEAST + pictures * SECONDS_A_PICTURE
+    seconds += options.epochs * options.crops_per_epoch * a_crop
     limit = options.stop_after_minutes
-    return (min(seconds, 60 * limit) if limit else seconds), measured
+    return (min(seconds, 60 * limit) if limit else seconds), measured is not None
 
 
 def _measured_pace(options: Options) -> float | None:

@@ -16,7 +16,7 @@ from inference.ml.evaluation.leakage import trained_on, with_photographs
 from inference.ml.evaluation.scores import calibration_figures
 from inference.ml.evaluation.selective import selective_figures
 from inference.ml.evaluation.study import by_knowledge, unknown_classes
-from inference.ml.sidecar import read_manifest
+from inference.ml.sidecar import training_rows
 
 Report = Callable[[int, int], None]
 """Told how many cells of how many are answered."""
@@ -64,7 +64,7 @@ def measure(
     BundleError
         If the model's files cannot be used.
     """
-    manifest = read_manifest(bundle.manifest_path)
+    manifest = training_rows(bundle)
     items = with_photographs(listing.items, manifest)
     seen = set(trained_on(items, manifest))
     unseen = [item for item in items if item not in seen]
