@@ -311,7 +311,7 @@ class Progress:
 
 
 def progress_of(sample: Sample) -> Progress:
-    jobs = Analysis.objects.filter(sample_image__sample=sample)
+    jobs = Analysis.objects.filter(sample_image__sample=sample, model_version=sample.model_version)
     count = Counter(dict(jobs.values_list("status").annotate(n=Count("pk")).order_by()))
     queued = jobs.filter(status=Analysis.Status.QUEUED)
     oldest = queued.order_by("due_at").first()

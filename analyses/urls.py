@@ -9,6 +9,7 @@ urlpatterns = [
     path("samples/", views.samples, name="samples"),
     path("samples/<int:pk>/", views.sample, name="sample"),
     path("samples/<int:pk>/results/", views.results, name="results"),
+    path("samples/<int:pk>/reanalyse/", views.reanalyse, name="reanalyse"),
     path("samples/<int:pk>/consent/", views.consent, name="consent"),
     path("analyses/<int:pk>/retry/", views.retry, name="retry"),
     path("images/<int:pk>/thumbnail/", views.thumbnail, name="thumbnail"),

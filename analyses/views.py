@@ -28,6 +28,7 @@ from accounts.selectors import sites_for
 from analyses import pictures, selectors, services, viewing
 from analyses.examples import example_sample_create
 from analyses.forms import SampleFilterForm, UploadForm
+from analyses.history import earlier_readings
 from analyses.models import Sample
 from hematovision.files.store import StoreError
 from hematovision.files.store import read as read_stored
@@ -235,6 +236,8 @@ def _results_context(
         "page": page,
         "warning": selectors.same_picture_warning(sample, person=request.user),
         "answer_options": _answer_options(sample),
+        "site_model": active_model_version(sample.site),
+        "earlier_readings": earlier_readings(sample),
         **_summary_context(sample, progress),
     }
 
@@ -305,6 +308,18 @@ def retry(request: AuthenticatedRequest, pk: int) -> HttpResponse:
     except ValidationError as error:
         messages.warning(request, error.messages[0])
     return redirect("analyses:sample", pk=analysis.sample_image.sample_id)
+
+
+@requires(Permission.REANALYSE)
+@require_POST
+def reanalyse(request: AuthenticatedRequest, pk: int) -> HttpResponse:
+    """Have all images of a sample read by its site's model of today."""
+    sample = _sample(request, pk)
+    try:
+        services.sample_reanalyse(sample=sample, by=request.user)
+    except ValidationError as error:
+        messages.warning(request, error.messages[0])
+    return redirect("analyses:sample", pk=sample.pk)
 
 
 # --- Files -----------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ app_name = "inference"
 urlpatterns = [
     path("", include("inference.jobs.urls")),
     path("", include("inference.registry.urls")),
+    path("", include("inference.exchange.urls")),
     path("", include("inference.datasets.urls")),
     path("", include("inference.training.urls")),
     path("", include("inference.sites.urls")),

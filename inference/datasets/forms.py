@@ -6,9 +6,9 @@ from django.core.exceptions import ValidationError
 
 from accounts.models import Site, User
 from accounts.selectors import sites_for
-from inference.datasets.selectors import datasets_for
+from inference.datasets.selectors import datasets_for, same_cells
 from inference.datasets.uploads import NewDataset, SentTable
-from inference.models import Dataset
+from inference.models import Dataset, DatasetVersion
 
 
 class ArchiveForm(forms.Form):
@@ -122,12 +122,14 @@ class DatasetForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptab
 
 
 class EditForm(forms.Form):
-    """A new version with other class names, or without some classes."""
+    """A new version with other class names, or without classes or single pictures."""
 
-    def __init__(self, *args: Any, labels: dict[str, int], **kwargs: Any) -> None:
+    def __init__(self, *args: Any, version: DatasetVersion, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.labels = labels
-        for number, (label, count) in enumerate(labels.items()):
+        self.labels = list(version.summary["classes"])
+        self.same_cells = same_cells(version)
+        for number, label in enumerate(self.labels):
+            count = version.summary["classes"][label]
             self.fields[f"label_{number}"] = forms.CharField(
                 label=label,
                 initial=label,
@@ -136,6 +138,24 @@ class EditForm(forms.Form):
                 help_text=f"{count:,} pictures. Empty: leave the class out.",
                 widget=forms.TextInput(attrs={"autocomplete": "off", "list": "known-classes"}),
             )
+        if contradicting := len(self.same_cells.contradicting):
+            self.fields["without_contradicting"] = forms.BooleanField(
+                required=False,
+                label=f"Leave out {contradicting:,} pictures whose file stands under two classes",
+            )
+        if copies := len(self.same_cells.copies):
+            self.fields["without_copies"] = forms.BooleanField(
+                required=False,
+                label=f"Leave out {copies:,} pictures that are copies of others, byte by byte",
+            )
+
+    @property
+    def names(self) -> list[forms.BoundField]:
+        return [self[name] for name in self.fields if name.startswith("label_")]
+
+    @property
+    def ticks(self) -> list[forms.BoundField]:
+        return [self[name] for name in self.fields if name.startswith("without_")]
 
     @property
     def changes(self) -> dict[str, str]:
@@ -146,3 +166,12 @@ class EditForm(forms.Form):
             label: tidy_label(self.cleaned_data[f"label_{number}"])
             for number, label in enumerate(self.labels)
         }
+
+    @property
+    def left_out(self) -> list[int]:
+        """Keys of the images that the ticks leave out."""
+        told, same = self.cleaned_data, self.same_cells
+        return [
+            *(same.contradicting if told.get("without_contradicting") else []),
+            *(same.copies if told.get("without_copies") else []),
+        ]

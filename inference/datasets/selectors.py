@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from django.db.models import Prefetch, Q, QuerySet
@@ -61,6 +63,32 @@ def datasets_with_versions_for(person: User) -> QuerySet[Dataset]:
         .select_related("site")
         .prefetch_related(Prefetch("versions", queryset=versions))
     )
+
+
+@dataclass(frozen=True)
+class SameCells:
+    """Keys of the images of a version that are the same cell of the same file as another.
+
+    ``contradicting`` stand under several classes; ``copies`` are all but the first of a class.
+    """
+
+    contradicting: list[int]
+    copies: list[int]
+
+
+def same_cells(version: DatasetVersion) -> SameCells:
+    rows = version.images.order_by("pk").values_list("pk", "stored_image", "box", "label")
+    labels: dict[tuple[int, str], dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+    for pk, stored_image, box, label in rows:
+        labels[stored_image, str(box)][label].append(pk)
+    contradicting, copies = [], []
+    for by_label in labels.values():
+        for pks in by_label.values():
+            if len(by_label) > 1:
+                contradicting += pks
+            else:
+                copies += pks[1:]
+    return SameCells(contradicting, copies)
 
 
 def listing_of(

@@ -77,13 +77,14 @@ def dataset_version(request: AuthenticatedRequest, pk: int) -> HttpResponse:
 def dataset_edit(request: AuthenticatedRequest, pk: int) -> HttpResponse:
     """Make a new version with other class names, or without classes or single pictures."""
     version = get_object_or_404(selectors.ready_versions_for(request.user), pk=pk)
-    form = EditForm(request.POST or None, labels=version.summary["classes"])
+    form = EditForm(request.POST or None, version=version)
+    ticked = _numbers(request.POST.getlist("left_out"))
     if request.method == "POST" and form.is_valid():
         try:
             made = services.dataset_version_edit(
                 parent=version,
                 labels=form.changes if "label_0" in request.POST else {},
-                left_out=_numbers(request.POST.getlist("left_out")),
+                left_out=[*ticked, *form.left_out],
                 by=request.user,
             )
         except ValidationError as error:
@@ -93,7 +94,7 @@ def dataset_edit(request: AuthenticatedRequest, pk: int) -> HttpResponse:
     context = {
         "form": form,
         "version": version,
-        "left_out": _numbers(request.POST.getlist("left_out")),
+        "left_out": ticked,
         "known_classes": CLASSES,
     }
     return render(request, "inference/dataset_edit.html", context)

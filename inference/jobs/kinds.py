@@ -15,6 +15,8 @@ RUNNERS: dict[str, str] = {
     Job.Kind.COMPARISON: "inference.registry.comparing:compare",
     Job.Kind.SITE_VALIDATION: "inference.sites.runners:validate",
     Job.Kind.ADAPTATION: "inference.sites.runners:adapt",
+    Job.Kind.EDGE_EXPORT: "inference.exchange.runners:edge",
+    Job.Kind.KERAS_IMPORT: "inference.exchange.runners:keras",
 }
 """From a kind to ``module:function``; the function takes the `Running` job and returns when done.
 

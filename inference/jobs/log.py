@@ -18,7 +18,7 @@ def append(job: Job, text: str) -> None:
             newest = path.read_bytes()[-BYTES // 2 :].partition(b"\n")[2]
             path.write_bytes(b"(What was here is no longer kept.)\n" + newest)
         with path.open("a", encoding="utf-8") as file:
-            file.write(f"{time.strftime('%H:%M:%S')} {text.rstrip()}\n")
+            file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text.rstrip()}\n")
 
 
 def tail(job: Job, lines: int) -> str:

@@ -133,7 +133,7 @@ def adapt(
         With a sentence that says what is wrong.
     """
     check_target(settings.out)
-    bundle = adaptable(settings.bundle)
+    bundle = load_bundle(settings.bundle)
     return adapt_to(settings, bundle, read_site(bundle, listing, report, decode=decode))
 
 
@@ -191,24 +191,6 @@ def adapt_to(settings: Settings, bundle: Bundle, site: Site) -> Bundle:
     return load_bundle(settings.out)
 
 
-def adaptable(folder: Path) -> Bundle:
-    """A bundle that can be adapted.
-
-    Raises
-    ------
-    BundleError
-        If it cannot be used, or brings nothing of its training along.
-    """
-    bundle = load_bundle(folder)
-    if not bundle.training_known:
-        raise BundleError(
-            f"{bundle.version} was trained elsewhere and brings none of the cells of its training "
-            "along, which an adaptation learns from beside the new ones. Adapt a model that was "
-            "trained here."
-        )
-    return bundle
-
-
 def read_site(
     bundle: Bundle, listing: Listing, report: Report = lambda *_: None, *, decode: Decode
 ) -> Site:
@@ -218,7 +200,15 @@ def read_site(
     ------
     DataError
         If the model was made with some of the pictures, or a picture cannot be used.
+    BundleError
+        If the model brings nothing of its training along.
     """
+    if not bundle.training_known:
+        raise BundleError(
+            f"{bundle.version} was trained elsewhere and brings none of the cells of its training "
+            "along, which an adaptation learns from beside the new ones. Adapt a model that was "
+            "trained here."
+        )
     items = _unseen(listing, bundle)
     rows = kept_rows(
         [item.group for item in items],

@@ -31,7 +31,7 @@ from ai_edge_litert.interpreter import Interpreter
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from numpy.typing import NDArray
 
-from inference.ml.bundle import Bundle, sha256_of
+from inference.ml.bundle import KERAS_NAME, Bundle, sha256_of
 from inference.ml.data import Decode, Item, cut_crops
 from inference.ml.engine import Engine
 from inference.ml.evaluation.figures import evaluate
@@ -151,7 +151,7 @@ def export_edge(
 
     Raises
     ------
-    BundleError, DataError, ExportError
+    BundleError, DataError, ExportError, WeightsError
         With a sentence that says what is wrong.
     """
     check_target(out, known_by=SUMMARY_NAME)
@@ -223,9 +223,25 @@ def _classifier(bundle: Bundle) -> keras.Model:
     """The whole network with the last layer of ``head.npz``, temperature inside, and softmax."""
     import keras
 
-    from inference.ml.export import feature_map_of
+    from inference.ml.network import build_classifier, feature_map
+    from inference.ml.start import fill
 
-    network = feature_map_of(bundle)
+    card = bundle.card
+    if KERAS_NAME not in card.files:
+        raise ExportError(
+            f"The model {card.version} has no {KERAS_NAME}, from which other forms are made. "
+            "Choose a model that was trained here."
+        )
+    network = feature_map(
+        build_classifier(
+            len(card.classes),
+            card.preprocessing.size,
+            weights=None,
+            backbone=card.network["backbone"],
+            width=card.network["width"],
+        )
+    )
+    fill(network, bundle)
     head, temperature = Head.load(bundle.head_path), np.float32(bundle.card.temperature)
     pooled = keras.layers.GlobalAveragePooling2D()(network.output)
     last = keras.layers.Dense(len(bundle.classes), activation="softmax")

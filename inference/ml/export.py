@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ from inference.ml.bundle import (
 )
 from inference.ml.engine import softmax
 from inference.ml.litert import FeatureNetwork
-from inference.ml.network import build_classifier, feature_map
+from inference.ml.network import feature_map
 from inference.ml.preprocess import Preprocessing, to_network
 from inference.ml.sidecar import Head, ManifestRow, TrainingFeatures, write_manifest
 from inference.ml.writing import PARITY, ExportError, bundle_draft, write_card
@@ -78,46 +77,6 @@ def _one_by_one(
     inputs: Sequence[NDArray[np.float32]],
 ) -> Callable[[], Iterator[list[NDArray[np.float32]]]]:
     return lambda: ([one] for one in inputs)
-
-
-def feature_map_of(bundle: Bundle) -> keras.Model:
-    """A bundle's network up to its last feature map, as its ``model.keras`` has it.
-
-    Only the weights are read, into a network that is built here: what the file says of its
-    layers is never followed. Its last layer is left aside, since ``head.npz`` holds the one
-    that counts.
-
-    Raises
-    ------
-    ExportError
-        If there is no ``model.keras``, or it holds another network than the card says.
-    """
-    card = bundle.card
-    if KERAS_NAME not in card.files:
-        raise ExportError(
-            f"The model {card.version} has no {KERAS_NAME}, from which other forms are made. "
-            "Choose a model that was trained here."
-        )
-    network = feature_map(
-        build_classifier(
-            len(card.classes),
-            card.preprocessing.size,
-            weights=None,
-            backbone=card.network["backbone"],
-            width=card.network["width"],
-        )
-    )
-    try:
-        with warnings.catch_warnings():
-            # Of Keras' own bookkeeping, which it looks for in the file and which is never there.
-            warnings.filterwarnings("ignore", "Skipping nested container", UserWarning)
-            network.load_weights(bundle.keras_path)
-    except Exception as error:  # h5py, zipfile and Keras each raise their own kinds
-        raise ExportError(
-            f"{KERAS_NAME} of the model {card.version} does not hold the network that its card "
-            "describes. Copy the bundle again."
-        ) from error
-    return network
 
 
 def head_of(model: keras.Model) -> Head:

@@ -29,7 +29,14 @@ from inference.ml.export import head_of, to_tflite, write_bundle
 from inference.ml.fit import Part
 from inference.ml.litert import FeatureNetwork
 from inference.ml.settings import Settings
-from inference.ml.sidecar import TRAIN, VALIDATION, ManifestRow, TrainingFeatures, kept_rows
+from inference.ml.sidecar import (
+    TRAIN,
+    VALIDATION,
+    ManifestRow,
+    TrainingFeatures,
+    kept_rows,
+    training_rows,
+)
 from inference.ml.split import Side
 from inference.ml.unfamiliar import describe
 
@@ -98,11 +105,7 @@ def finish(
         content=content,
         features=features,
         unfamiliarity=describe(features, weights),
-        manifest=[
-            ManifestRow(side, item.dataset, item.label, item.group, item.sha256)
-            for side, part in parts.items()
-            for item in part.items
-        ],
+        manifest=_manifest(parts, start),
         classes=listing.classes,
         preprocessing=preprocessing,
         temperature=temperature,
@@ -119,6 +122,18 @@ def finish(
         | temperature_note(temperature),
         parity_crops=test.crops[:: max(1, len(test.items) // _PARITY_CROPS)],
     )
+
+
+def _manifest(parts: dict[Side, Part], start: Bundle | None) -> list[ManifestRow]:
+    """The pictures of all sides, and those that the network had seen before it came here."""
+    rows = [
+        ManifestRow(side, item.dataset, item.label, item.group, item.sha256)
+        for side, part in parts.items()
+        for item in part.items
+    ]
+    here = {row.sha256 for row in rows}
+    before = training_rows(start) if start else []
+    return rows + [row for row in before if row.sha256 not in here]
 
 
 def _features_kept(
@@ -199,7 +214,7 @@ def _split_card(parts: dict[Side, Part], settings: Settings) -> dict[str, Any]:
         "shares": {"validation": settings.validation, "test": settings.test},
         "pictures": {side: len(part.items) for side, part in parts.items()},
         "photographs": {side: photographs(part) for side, part in parts.items()},
-        "sides_kept_of": [load_bundle(folder).version for folder in settings.keep_sides_of],
+        "sides_kept_of": [load_bundle(folder).version for folder in settings.earlier],
         "test_groups": sorted(set(parts["test"].groups)),
     }
 
@@ -216,10 +231,9 @@ def _training_card(
         # Where this machine keeps its bundles is nobody else's business.
         if name not in ("out", "licences", "start", "keep_sides_of")
     }
-    lineage = start and {"started_from": {"version": start.version, "sha256": start.sha256}}
     return {
         **told,
-        **(lineage or {}),
+        **({"started_from": _lineage(start)} if start else {}),
         "history": history,
         "code_version": code_version,
         "libraries": {
@@ -227,6 +241,17 @@ def _training_card(
             "tensorflow": tf.__version__,
             "keras": keras.__version__,
         },
+    }
+
+
+def _lineage(start: Bundle) -> dict[str, Any]:
+    """What was gone on from, and whether all is known that its network has seen."""
+    known = start.training_known
+    before = start.card.training.get("started_from", {}).get("training_known", True)
+    return {
+        "version": start.version,
+        "sha256": start.sha256,
+        "training_known": bool(known and before),
     }
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 
 from inference.ml.augment import Augmentation
 from inference.ml.bundle import Card
-from inference.ml.preprocess import Preprocessing
+from inference.ml.preprocess import CELL, Preprocessing
 from inference.ml.views import VIEWS
 
 SMALLEST_SIZE = 32
@@ -57,7 +57,7 @@ class Settings:
     start : Path or None
         Folder of a bundle to go on from, instead of weights: its network, and of its last
         layer what it knows of the classes. Backbone and width must be its own
-        (`fixed_by`); the size of the crops may be another.
+        (`fixed_by`); the size of the crops may be another. Its sides are kept, too.
     epochs, crops_per_epoch, batch : int
     learning_rate : float
         At the top of its curve.
@@ -126,11 +126,21 @@ class Settings:
     licences: tuple[tuple[str, str], ...] = ()
     command: str = ""
 
+    @property
+    def earlier(self) -> tuple[Path, ...]:
+        """The bundles whose sides are kept."""
+        return tuple(dict.fromkeys((*((self.start,) if self.start else ()), *self.keep_sides_of)))
+
     def __post_init__(self) -> None:
         if self.start and self.weights:
             raise ValueError("Start from a model or from weights, not from both.")
         if self.balance not in BALANCES:
             raise ValueError(f"There is no balance {self.balance!r}; choose of {BALANCES}.")
+        if self.preprocessing.region != CELL:
+            raise ValueError(
+                "What is trained here looks at cells that are cut out, not at whole pictures. "
+                "Start from a model of cells, or from weights."
+            )
         if self.preprocessing.size < SMALLEST_SIZE:
             raise ValueError(f"Crops must be {SMALLEST_SIZE} pixels or more to train a network.")
         counts = (self.epochs, self.crops_per_epoch, self.batch, self.patience)

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from inference.ml.bundle import MANIFEST_NAME, load_bundle
+from inference.ml.bundle import load_bundle
 from inference.ml.data import DataError, Item, Listing, count_by
 from inference.ml.evaluation.leakage import HELD_BACK, sides_known, with_photographs
 from inference.ml.settings import Settings
-from inference.ml.sidecar import ManifestRow, read_manifest
+from inference.ml.sidecar import ManifestRow, training_rows
 from inference.ml.split import SIDES, Side, split_by_group
 
 LEAST_PHOTOGRAPHS = 3
@@ -48,23 +48,15 @@ class Dealt:
 
 
 def manifests_of(folders: Sequence[Path]) -> list[list[ManifestRow]]:
-    """What bundles were made with.
+    """What bundles were made with; nothing is known of one that was trained elsewhere.
 
     Raises
     ------
     BundleError
         If one cannot be used.
-    DataError
-        If one does not say what it was made with.
     """
     bundles = [load_bundle(folder) for folder in folders]
-    for bundle in bundles:
-        if MANIFEST_NAME not in bundle.card.files:
-            raise DataError(
-                f"{bundle.version} does not say which pictures it was trained with, so that none "
-                "can be kept apart. Train without keeping its sides."
-            )
-    return [read_manifest(bundle.manifest_path) for bundle in bundles]
+    return [training_rows(bundle) for bundle in bundles]
 
 
 def deal(

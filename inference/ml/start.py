@@ -49,7 +49,7 @@ def starting_network(
         adapt_norm=settings.adapt_norm,
     )
     if start and not empty:
-        _fill(feature_map(model), start)
+        fill(feature_map(model), start)
     return model
 
 
@@ -73,8 +73,15 @@ def known_head(start: Bundle, classes: Sequence[str]) -> Head:
     return Head(wide.kernel[:, order], wide.bias[order])
 
 
-def _fill(network: keras.Model, start: Bundle) -> None:
-    """Read every number of a network; Keras leaves those that it does not find as they were."""
+def fill(network: keras.Model, start: Bundle) -> None:
+    """Read every number of a network up to its last feature map from a bundle's ``model.keras``.
+
+    Raises
+    ------
+    WeightsError
+        If it does not hold this network.
+    """
+    # Keras leaves those that it does not find as they were.
     network.set_weights([np.full_like(weights, np.nan) for weights in network.get_weights()])
     try:
         with warnings.catch_warnings(action="ignore"):

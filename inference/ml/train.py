@@ -68,7 +68,7 @@ def train(
     keras.utils.set_random_seed(settings.seed)
     start = load_bundle(settings.start) if settings.start else None
     listing = relabelled(listing, settings.class_map)
-    dealt = deal(listing, settings, manifests_of(settings.keep_sides_of))
+    dealt = deal(listing, settings, manifests_of(settings.earlier))
     listing = replace(listing, items=dealt.items)
     with full_disk_told(), _run_folder(folder) as run:
         claim(run, _what(settings, dealt, start))
@@ -77,7 +77,7 @@ def train(
         # The network first: wrong weights should not be found out after minutes of cutting.
         model = starting_network(settings, listing.classes, start, empty=begun)
         _check_room(run, settings, dealt, model)
-        _tell_data(listing, dealt, settings, report)
+        _tell_data(listing, dealt, start, report)
         parts, without_cell = cut_parts(
             dealt, listing, settings.preprocessing, run, decode=decode, report=report, stop=stop
         )
@@ -164,7 +164,7 @@ def _check_room(run: Path, settings: Settings, dealt: Dealt, model: keras.Model)
     )
 
 
-def _tell_data(listing: Listing, dealt: Dealt, settings: Settings, report: Report) -> None:
+def _tell_data(listing: Listing, dealt: Dealt, start: Bundle | None, report: Report) -> None:
     total = len(listing.items)
     counts = count_by([item.label for item in listing.items])
     told = ", ".join(f"{label} {count}" for label, count in counts.items())
@@ -174,7 +174,12 @@ def _tell_data(listing: Listing, dealt: Dealt, settings: Settings, report: Repor
         "If several files show one cell, one photograph or one patient, its figures flatter."
         for dataset in listing.groups_unknown
     ]
-    if settings.keep_sides_of:
+    if start and not start.training_known:
+        lines.append(
+            f"WARNING: nothing is known of the pictures that {start.version} was trained with. "
+            "If it has seen those of the test side, the figures flatter."
+        )
+    if dealt.kept:
         lines.append(f"{dealt.kept} photographs keep the side that they had in earlier models.")
     if dealt.not_tested:
         lines.append(

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from inference.ml.bundle import BundleError, load_bundle
-from inference.ml.sidecar import read_manifest
+from inference.ml.sidecar import training_rows
 
 SECONDS = 60
 MEMORY = 4 * 2**30
@@ -68,10 +68,11 @@ def answer_once(folder: Path) -> None:
     from inference.ml.engine import Engine
 
     bundle = load_bundle(folder)
-    for path in (bundle.head_path, bundle.features_path, bundle.manifest_path):
+    of_training = (bundle.features_path, bundle.manifest_path) if bundle.training_known else ()
+    for path in (bundle.head_path, *of_training):
         if _unpacked_size(path) > UNPACKED:
             raise BundleError(f"{path.name} would unpack to more than {UNPACKED // 2**20} MB.")
-    read_manifest(bundle.manifest_path)
+    training_rows(bundle)
     engine = Engine(bundle)
     size = bundle.card.preprocessing.size
     plain = np.full((size, size, 3), 230, np.uint8)
@@ -79,7 +80,9 @@ def answer_once(folder: Path) -> None:
     features = engine.features(np.stack([plain, noisy]))
     logits = engine.head.logits(features)
     with np.errstate(all="ignore"):
-        told = (features, logits, engine.unfamiliarity(features))
+        told = [features, logits]
+        if bundle.training_known:
+            told.append(engine.unfamiliarity(features))
     weights = (engine.head.kernel, engine.head.bias)
     if not all(np.isfinite(values).all() for values in (*told, *weights)):
         raise BundleError(

@@ -1,5 +1,7 @@
 """The registry: which model bundles are known, how they compare, which one serves which site."""
 
+from pathlib import Path
+
 from django.conf import settings
 from django.db import models
 from django.utils import timezone
@@ -110,6 +112,11 @@ class EdgeExport(models.Model):
     def __str__(self) -> str:
         return f"Edge export of {self.model_version}"
 
+    @property
+    def folder(self) -> Path:
+        """Where the classifiers are kept."""
+        return Path(settings.MEDIA_ROOT) / "edge" / str(self.pk)
+
 
 class KerasImport(models.Model):
     """A plain Keras classifier on its way into the registry, and what a person said of it."""
@@ -134,3 +141,12 @@ class KerasImport(models.Model):
 
     def __str__(self) -> str:
         return self.file_name
+
+    @staticmethod
+    def folder() -> Path:
+        """Where files wait until they have become a model."""
+        return Path(settings.MEDIA_ROOT) / "keras"
+
+    @property
+    def path(self) -> Path:
+        return self.folder() / self.file_sha256

@@ -9,21 +9,18 @@ import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from django.db import transaction
-from django.db.models import OuterRef, Subquery
-
 from hematovision.files.gate import decode
 from inference.datasets.selectors import listing_of
-from inference.jobs import queue
 from inference.jobs.kinds import JobError
 from inference.ml.bundle import Bundle, BundleError, load_bundle
 from inference.ml.data import DataError, Listing
-from inference.ml.sidecar import read_manifest
+from inference.ml.sidecar import training_rows
 from inference.models import Comparison, DatasetVersion, ModelVersion
 from inference.registry.selectors import (
     bundle_folder,
     bundle_problem,
     class_map_of,
+    newest_dataset_versions,
     report_folder,
 )
 
@@ -48,7 +45,7 @@ def compare(running: Running) -> None:
             load_bundle(bundle_folder(version))
             for version in (comparison.candidate, comparison.baseline)
         )
-        versions = _newest_versions()
+        versions = newest_dataset_versions()
         listing = _listing(versions, comparison)
         told = compare_bundles(
             candidate,
@@ -58,23 +55,15 @@ def compare(running: Running) -> None:
             report=_reporter(running, "comparing"),
             seed=SEED,
         )
-        left = unseen(listing, read_manifest(candidate.manifest_path))
-        if left.items:
+        left = unseen(listing, training_rows(candidate))
+        if left.items and candidate.training_known:  # else it would measure memory
             _write_report(running, comparison.candidate, candidate, left)
     except (BundleError, DataError) as error:
         raise JobError(str(error)) from error
     used = {item.dataset for item in left.items}
-    with transaction.atomic():
-        if queue.finish(running.job):
-            Comparison.objects.filter(pk=comparison.pk).update(passed=told["passed"], result=told)
-            comparison.dataset_versions.set([v for v in versions if v.dataset.name in used])
-
-
-def _newest_versions() -> list[DatasetVersion]:
-    """Of every dataset the newest version that is ready."""
-    ready = DatasetVersion.objects.filter(ready_at__isnull=False)
-    newest = ready.filter(dataset=OuterRef("dataset")).order_by("-number").values("pk")[:1]
-    return list(ready.filter(pk=Subquery(newest)).select_related("dataset"))
+    with running.result():
+        Comparison.objects.filter(pk=comparison.pk).update(passed=told["passed"], result=told)
+        comparison.dataset_versions.set([v for v in versions if v.dataset.name in used])
 
 
 def _listing(versions: Sequence[DatasetVersion], comparison: Comparison) -> Listing:

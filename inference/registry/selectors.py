@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from django.conf import settings
-from django.db.models import Max, QuerySet, TextChoices
+from django.db.models import Max, OuterRef, QuerySet, Subquery, TextChoices
 
 from accounts.models import Site, User
 from accounts.selectors import sites_for
@@ -135,7 +135,8 @@ def model_versions() -> QuerySet[ModelVersion]:
 
 
 def comparisons_of(candidate: ModelVersion) -> QuerySet[Comparison]:
-    return candidate.comparisons.select_related("candidate", "baseline", "job")
+    found = candidate.comparisons.select_related("candidate", "baseline", "job")
+    return found.prefetch_related("dataset_versions__dataset")
 
 
 def deployments_of(model_version: ModelVersion) -> QuerySet[Deployment]:
@@ -204,3 +205,11 @@ def bundle_problem(model_version: ModelVersion) -> BundleError | None:
             "(SHA-256 of the card differs). Bring them back from a backup; do not use these."
         )
     return None
+
+
+# --- Data ------------------------------------------------------------------------------------
+def newest_dataset_versions() -> list[DatasetVersion]:
+    """Of every dataset the newest version that is ready."""
+    ready = DatasetVersion.objects.filter(ready_at__isnull=False)
+    newest = ready.filter(dataset=OuterRef("dataset")).order_by("-number").values("pk")[:1]
+    return list(ready.filter(pk=Subquery(newest)).select_related("dataset"))

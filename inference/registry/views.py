@@ -13,11 +13,13 @@ from accounts.access import AuthenticatedRequest, requires
 from accounts.models import Site
 from accounts.permissions import Permission
 from accounts.selectors import sites_for
+from inference.exchange.selectors import edge_of
 from inference.ml.bundle import BundleError
 from inference.models import Deployment, ModelVersion
 from inference.registry import selectors, services
 from inference.registry.forms import PromotionForm
 from inference.registry.gate import gate_of
+from inference.sites.selectors import validated_pairs
 
 
 @requires(Permission.VIEW_MODELS)
@@ -49,11 +51,13 @@ def model(request: AuthenticatedRequest, pk: int) -> HttpResponse:
         "standing": standing,
         "problem": selectors.bundle_problem(version),
         "gates": gates,
+        "validated_at": {site for site, model_version in validated_pairs() if model_version == pk},
         "comparisons": comparisons,
         "running": [one for one in comparisons if not one.job.is_over],
         "deployments": selectors.deployments_of(version),
         "lineage": selectors.lineage_of(version),
         "has_report": selectors.report_path(version).is_file(),
+        "edge": edge_of(version),
     }
     return render(request, "inference/model.html", context)
 

@@ -19,6 +19,7 @@ NETWORKS = {
     "vgg16": "VGG16",
     "resnet50v2": "ResNet50V2",
     "efficientnetv2b0": "EfficientNetV2B0",
+    "plain-cnn": "a plain chain of convolutions",
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +14,7 @@ from inference.ml.augment import Augmentation
 from inference.ml.bundle import Card
 from inference.ml.preprocess import Preprocessing
 from inference.ml.settings import Balance, Settings, WarmUp, fixed_by
-from inference.models import ModelVersion, TrainingRun
+from inference.models import DatasetVersion, ModelVersion, TrainingRun
 from inference.registry.selectors import bundle_folder
 
 Split = Literal["locked", "photograph", "given"]
@@ -61,6 +62,21 @@ class Options:
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A training that a person asks for.
+
+    ``class_map`` goes from every label of the data to a class of the model; "" leaves it out.
+    ``parent`` is the model in use: what is started from, or whose test set stays locked.
+    """
+
+    versions: Sequence[DatasetVersion]
+    class_map: Mapping[str, str]
+    start: Start
+    parent: ModelVersion | None
+    options: Options
 
 
 def default_options(model: ModelVersion | None) -> Options:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import shutil
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -21,8 +20,8 @@ from inference.ml.bundle import BundleError
 from inference.ml.data import DataError, Listing
 from inference.ml.sides import Dealt, deal, manifests_of
 from inference.ml.split import SIDES, Side
-from inference.models import DatasetVersion, Job, ModelVersion, TrainingRun
-from inference.training.options import Options, Start, settings_for
+from inference.models import Job, ModelVersion, TrainingRun
+from inference.training.options import Options, Order, settings_for
 
 FEW_PHOTOGRAPHS = 10  # for testing: the interval of a class's recall is then 40 points wide
 
@@ -82,21 +81,17 @@ class Plan:
     free_mb: int = 0
 
 
-def plan_of(
-    *,
-    versions: Sequence[DatasetVersion],
-    class_map: Mapping[str, str],
-    start: Start | str,
-    parent: ModelVersion | None,
-    options: Options,
-) -> Plan:
+def plan_of(order: Order) -> Plan:
     """Deal the pictures as the training would, and reckon what it takes."""
     try:
-        settings = settings_for(options=options, start=start, parent=parent, out=Path())
-        listing = listing_of(versions, class_map)
+        settings = settings_for(
+            options=order.options, start=order.start, parent=order.parent, out=Path()
+        )
+        listing = listing_of(order.versions, order.class_map)
         dealt = deal(listing, settings, manifests_of(settings.keep_sides_of))
     except (BundleError, DataError, ValueError) as error:
         return Plan(problem=str(error))
+    options, parent = order.options, order.parent
     classes = _classes(dealt, parent)
     seconds, measured = expected_seconds(options, pictures=len(dealt.items))
     free_mb = shutil.disk_usage(django_settings.MEDIA_ROOT).free // 2**20

@@ -14,7 +14,15 @@ from analyses.models import Analysis, Cell, SampleImage
 from inference.datasets.looking import MANIFEST_NAME, REPORT_NAME
 from inference.datasets.uploads import upload_begin
 from inference.jobs import log
-from inference.models import DatasetImage, Job, ModelVersion, SiteValidation
+from inference.models import (
+    DatasetImage,
+    EdgeExport,
+    Job,
+    KerasImport,
+    ModelVersion,
+    SiteValidation,
+    TrainingRun,
+)
 from tests.access.table import ROWS, SCOPES, A, Row, as_markdown
 from tests.factories import (
     DatasetFactory,
@@ -52,6 +60,8 @@ def keys(site: Site) -> dict[str, int]:
         "analysis": Analysis.objects.get().pk,
         "job": site_job(site, model_version).pk,
         "model": model_version.pk,
+        "run": TrainingRun.objects.create(job=JobFactory.create()).pk,
+        **exchange_keys(model_version, technician),
         **dataset_keys(site, technician),
         "person": technician.pk,
         "site": site.pk,
@@ -72,6 +82,24 @@ def site_job(site: Site, model_version: ModelVersion) -> Job:
     )
     log.append(job, "It began.")
     return job
+
+
+def exchange_keys(model_version: ModelVersion, by: User) -> dict[str, int]:
+    """An export with a file, and a Keras file that has been recognised."""
+    export = EdgeExport.objects.create(
+        job=JobFactory.create(kind=Job.Kind.EDGE_EXPORT, status=Job.Status.DONE),
+        model_version=model_version,
+        figures={"files": {"labels.txt": ""}, "measured": {"files": {}, "sets": []}},
+    )
+    export.folder.mkdir(parents=True)
+    (export.folder / "labels.txt").write_text("lymphocyte")
+    row = KerasImport.objects.create(
+        job=JobFactory.create(kind=Job.Kind.KERAS_IMPORT, status=Job.Status.FAILED),
+        file_name="model.keras",
+        file_sha256="0" * 64,
+        created_by=by,
+    )
+    return {"edge export": export.pk, "keras import": row.pk}
 
 
 def dataset_keys(site: Site, by: User) -> dict[str, int]:

@@ -460,8 +460,9 @@ def test_a_frozen_worker_does_not_wake_up_into_a_retry(
 
 def test_a_long_queue_behind_a_busy_worker_is_not_stale() -> None:
     long_ago = timezone.now() - timedelta(minutes=5)
-    waiting = AnalysisFactory.create(due_at=long_ago)
-    sample = waiting.sample_image.sample
+    model = ModelVersionFactory.create()
+    sample = SampleFactory.create(model_version=model)
+    AnalysisFactory.create(sample_image__sample=sample, model_version=model, due_at=long_ago)
     assert progress_of(sample).stale
     assert queue_state().stale
     busy = AnalysisFactory.create(status=Status.RUNNING)

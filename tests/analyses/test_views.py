@@ -249,7 +249,7 @@ def test_the_list_costs_a_fixed_number_of_queries(
 
 
 LIST_QUERIES = 12
-SAMPLE_QUERIES = 21
+SAMPLE_QUERIES = 24
 
 
 def test_a_sample_costs_a_fixed_number_of_queries(

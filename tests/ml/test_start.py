@@ -138,7 +138,6 @@ def test_a_next_generation_learns_a_new_class_and_keeps_the_test_side(
         first,
         out=tmp_path / "second",
         start=parent.path,
-        keep_sides_of=(parent.path,),
         seed=7,
         balance="weights",
         class_map={"left out": "", "third": "New One"},
@@ -151,7 +150,16 @@ def test_a_next_generation_learns_a_new_class_and_keeps_the_test_side(
     assert {sha: after[sha] for sha in before} == before
     assert {after[sha] for sha in set(after) - set(before)} == {"train", "validation", "test"}
     card = json.loads((child.path / CARD_NAME).read_text())
-    assert card["training"]["started_from"] == {"version": parent.version, "sha256": parent.sha256}
+    assert card["training"]["started_from"] == {
+        "version": parent.version,
+        "sha256": parent.sha256,
+        "training_known": True,
+    }
     assert card["split"]["sides_kept_of"] == [parent.version]
     assert card["training"]["class_map"] == {"left out": "", "third": "New One"}
     assert str(tmp_path) not in (child.path / CARD_NAME).read_text()
+
+    alone = replace(told, out=tmp_path / "third", start=child.path, class_map={})
+    last = train(alone, list_items([tmp_path / "more"]), decode=decode)
+    told_of = {row.sha256: row.side for row in read_manifest(last.manifest_path)}
+    assert {sha: told_of[sha] for sha in after} == after  # its weights have seen them

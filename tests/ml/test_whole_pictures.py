@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from inference.ml.adapt import adaptable
+from hematovision.files.gate import decode
+from inference.ml.adapt import read_site
 from inference.ml.bundle import CARD_NAME, Bundle, BundleError, Card, load_bundle
-from inference.ml.data import Item
+from inference.ml.data import Item, Listing
 from inference.ml.engine import BORDER, SEVERAL_CELLS, UNFAMILIAR, Engine
 from inference.ml.evaluation.leakage import LeakageError, held_back, trained_on
 from inference.ml.explain import heat_map
@@ -132,7 +133,7 @@ def test_it_loads_and_says_so(foreign: Bundle) -> None:
 
 def test_it_cannot_be_adapted(foreign: Bundle) -> None:
     with pytest.raises(BundleError, match="brings none of the cells of its training along"):
-        adaptable(foreign.path)
+        read_site(foreign, Listing([], ()), decode=decode)
 
 
 def test_nothing_of_it_was_held_back_and_nothing_is_known_as_seen(foreign: Bundle) -> None:

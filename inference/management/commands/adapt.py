@@ -53,8 +53,8 @@ class Command(BaseCommand):
             # Serving machines do not have what this needs.
             from tqdm import tqdm
 
-            from inference.ml.adapt import Settings, adapt, adaptable, read_site
-            from inference.ml.bundle import BundleError
+            from inference.ml.adapt import Settings, adapt, read_site
+            from inference.ml.bundle import BundleError, load_bundle
             from inference.ml.data import DataError, list_items
             from inference.ml.learning_curve import learning_curve
             from inference.ml.writing import ExportError
@@ -83,7 +83,7 @@ class Command(BaseCommand):
                     bar.update(done - bar.n)
 
                 if options["curve"]:
-                    bundle = adaptable(settings.bundle)
+                    bundle = load_bundle(settings.bundle)
                     site = read_site(bundle, listing, report, decode=decode)
                     rows = learning_curve(
                         bundle, site.cells, classes=len(site.classes), seed=settings.seed

@@ -30,12 +30,12 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             # Serving machines do not have what this needs.
-            import tensorflow  # noqa: F401
             from tqdm import tqdm
 
             from inference.ml.bundle import BundleError, load_bundle
             from inference.ml.data import DataError, list_items
             from inference.ml.edge import export_edge
+            from inference.ml.network import WeightsError
             from inference.ml.writing import ExportError
         except ImportError as error:
             raise CommandError(
@@ -61,7 +61,7 @@ class Command(BaseCommand):
                     seed=options["seed"],
                     command=command_line(),
                 )
-        except (BundleError, DataError, ExportError) as error:
+        except (BundleError, DataError, ExportError, WeightsError) as error:
             raise CommandError(str(error)) from error
         for name, file in result["measured"]["files"].items():
             self.stdout.write(

@@ -19,8 +19,8 @@ from inference.ml.datasets.facts import PictureFacts
 from inference.ml.datasets.manifest import Entry
 
 WARN = 0.5
-# Each is enough for the warning: half of what counts as certain. Of BCCD's copies 82 % have a corner
-# cut off, 83 % look like another and 42 share a palette; of PBC none, 0.15 % and 1.1.
+# Each is enough for the warning: half of what counts as certain. Of BCCD's copies 82 % have a
+# corner cut off, 83 % look like another and 42 share a palette; of PBC none, 0.15 % and 1.1.
 _CERTAIN_CORNERS = 0.2
 _CERTAIN_NEAR = 0.4
 _CERTAIN_PALETTE = 10.0

@@ -286,15 +286,17 @@ def _files(candidate: Bundle) -> _Check:
 
 
 def _training_known(candidate: Bundle) -> _Check:
-    if candidate.training_known:
+    started = candidate.card.training.get("started_from", {})
+    unknown = candidate.version if not candidate.training_known else started.get("version", "")
+    if candidate.training_known and started.get("training_known", True):
         return _Check(
             "training known", True, "It says which pictures it was made with; they are left out."
         )
     return _Check(
         "training known",
         False,
-        f"Nothing is known of the pictures that {candidate.version} was trained with. It may have "
-        "seen those that it is compared on, and its figures would then measure memory.",
+        f"Nothing is known of the pictures that {unknown} was trained with. It may have seen "
+        "those that are compared on, and the figures would then measure memory.",
     )
 
 

@@ -121,8 +121,11 @@ class TestArchive:
         for name in (REPORT_NAME, FIGURES_NAME):
             assert (version.folder / name).stat().st_size > 0
 
-    def test_nothing_of_the_way_is_left(self, admin: User) -> None:
-        version = imported(zipped(smears()), admin)
+    def test_nothing_of_the_way_is_left(
+        self, admin: User, django_capture_on_commit_callbacks: Any
+    ) -> None:
+        with django_capture_on_commit_callbacks(execute=True):
+            version = imported(zipped(smears()), admin)
         assert not version.upload.path.exists()
         assert version.job is not None
         assert [path.name for path in version.job.folder.iterdir()] == ["log.txt"]

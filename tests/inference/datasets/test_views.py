@@ -81,6 +81,22 @@ class TestEdit:
         made = DatasetVersion.objects.get(parent=version)
         assert made.origin == {"labels": {}, "left_out": ticked}
 
+    def test_files_under_two_classes_and_copies_go_in_one(
+        self, client: Client, version: DatasetVersion
+    ) -> None:
+        one, copy, other = version.images.filter(label="lymphocyte")
+        twice = version.images.filter(label="neutrophil")[0]
+        rows = DatasetImage.objects.filter
+        rows(pk=copy.pk).update(stored_image=one.stored_image)
+        rows(pk=twice.pk).update(stored_image=other.stored_image)
+        page = client.get(address("dataset_edit", version)).content.decode()
+        assert "Leave out 2 pictures whose file stands under two classes" in page
+        form = {"label_0": "lymphocyte", "label_1": "neutrophil"}
+        ticks = {"without_contradicting": "on", "without_copies": "on"}
+        client.post(address("dataset_edit", version), {**form, **ticks})
+        made = DatasetVersion.objects.get(parent=version)
+        assert made.origin["left_out"] == sorted([copy.pk, other.pk, twice.pk])
+
     def test_what_cannot_be_is_told_beside_the_form(
         self, client: Client, version: DatasetVersion
     ) -> None:
@@ -167,13 +183,7 @@ class TestLook:
     def test_it_shows_the_data(self, client: Client, admin: User) -> None:
         version = imported(zipped({**smears(), "NEUTROPHIL/x.png": b"%PDF-1.7"}), admin)
         page = client.get(address("dataset_version", version)).content.decode()
-        for text in (
-            "NEUTROPHIL/x.png",
-            "PDF document",
-            "Neutrophils",
-            "<svg",
-            version.manifest_sha256,
-        ):
+        for text in ("NEUTROPHIL/x.png", "PDF document", "Neutrophil", "<svg"):
             assert text in page
 
     def test_its_queries_do_not_grow(

@@ -239,5 +239,5 @@ def test_the_log_is_bounded_and_keeps_its_newest_lines(
     job = JobFactory.create()
     for number in range(500):
         log.append(job, f"line {number}")
-    assert log.size(job) < 1100
-    assert [line[9:] for line in log.tail(job, 2).splitlines()] == ["line 498", "line 499"]
+    assert log.size(job) < 1200
+    assert [line[20:] for line in log.tail(job, 2).splitlines()] == ["line 498", "line 499"]

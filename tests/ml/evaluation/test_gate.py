@@ -285,6 +285,19 @@ def test_parity_is_told_for_whom_it_was_measured(
     assert word in sentence(told, "parity")
 
 
+def test_a_parent_of_which_nothing_is_known_is_told(
+    make_bundle: MakeBundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answering(monkeypatch, {})
+    started = {"started_from": {"version": "stranger", "sha256": "", "training_known": False}}
+    candidate = make_bundle("candidate", training=started)
+    told = compare_bundles(
+        candidate, make_bundle("baseline"), cells({"monocyte": 2}), decode=decode
+    )
+    assert not passed(told)["training known"]
+    assert "that stranger was trained with" in sentence(told, "training known")
+
+
 def test_another_finder_is_told(make_bundle: MakeBundle, monkeypatch: pytest.MonkeyPatch) -> None:
     answering(monkeypatch, {})
     candidate = make_bundle("candidate", finder_version="classical-0")
