@@ -49,8 +49,8 @@ def measure(
     Returns
     -------
     dict
-        ``cells``, ``photographs`` (what counts once), ``photographs_known``, ``left_out``
-        (counts by reason); ``believed``: ``share`` of cells that are not flagged and the
+        ``cells``, ``photographs`` (what counts once), ``photographs_known``,
+        ``training_known``, ``left_out`` (counts by reason); ``believed``: ``share`` of cells that are not flagged and the
         ``accuracy`` among these, where a cell of a class that the model does not know is
         wrong; ``known``: `figures_of`, ``flags`` of `selective_figures` and the calibration of
         cells of classes that the model knows, or None; ``unknown_classes``; ``not_tested``:
@@ -84,6 +84,7 @@ def measure(
         "cells": len(answers.items),
         "photographs": len(set(_units(answers))),
         "photographs_known": not listing.groups_unknown,
+        "training_known": bundle.training_known,
         "left_out": {
             "the model was made with them": len(listing.items) - len(items),
             "no cell was found": len(answers.without_cell),
