@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from django.http import HttpRequest
+from django_htmx.middleware import HtmxDetails
 
 from accounts.models import User
 from accounts.permissions import Permission
@@ -19,6 +20,7 @@ class AuthenticatedRequest(HttpRequest):
     """The request of a view that is not public: the middleware has let a person through."""
 
     user: User
+    htmx: HtmxDetails
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,15 @@ class Permission(Enum):
     UPLOAD_IMAGES = ("upload images", {Role.TECHNICIAN, Role.DOCTOR})
     RETRY_ANALYSES = ("retry a failed analysis", {Role.TECHNICIAN, Role.DOCTOR, Role.ADMIN})
     MANAGE_PEOPLE = ("manage people and sites", {Role.ADMIN})
+    REVIEW_CELLS = ("review cells", {Role.TECHNICIAN, Role.DOCTOR})
+    REANALYSE = ("have a sample analysed again", {Role.DOCTOR, Role.ADMIN})
     VIEW_MODELS = ("look at the models", {Role.ADMIN})
+    MANAGE_DATASETS = ("manage datasets", {Role.ADMIN})
+    TRAIN_MODELS = ("train models", {Role.ADMIN})
+    PROMOTE_MODELS = ("put models in use", {Role.ADMIN})
+    FOLLOW_JOBS = ("follow imports, trainings and the like", {Role.DOCTOR, Role.ADMIN})
+    VALIDATE_MODELS = ("validate a model at a site", {Role.DOCTOR, Role.ADMIN})
+    WATCH_MODELS = ("watch how models fare", {Role.DOCTOR, Role.ADMIN})
     VIEW_AUDIT = ("read the audit trail", {Role.ADMIN})
 
     def __init__(self, act: str, roles: set[Role]) -> None:

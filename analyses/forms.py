@@ -7,7 +7,9 @@ from accounts.models import Site, User
 from accounts.selectors import colleagues_of, sites_for
 from analyses.models import Sample
 from analyses.selectors import State
-from inference.cells import CLASSES, UNFAMILIAR
+from inference.cells import CLASSES, NO_CLASS, PEOPLES_CLASSES, UNFAMILIAR
+from inference.datasets.selectors import datasets_for
+from inference.models import Dataset
 
 
 class UploadForm(forms.Form):
@@ -32,6 +34,10 @@ class UploadForm(forms.Form):
         required=False,
         help_text="Optional. A sample can be anonymous.",
         widget=forms.TextInput(attrs={"autocomplete": "off"}),
+    )
+    training_consent = forms.BooleanField(
+        label="Pictures of this sample may be used to train and test models (consent given)",
+        required=False,
     )
 
     def __init__(self, *args: Any, person: User, samples: Any, **kwargs: Any) -> None:
@@ -70,6 +76,7 @@ class SampleFilterForm(forms.Form):
             ("", "Any class"),
             *((label, c.name) for label, c in CLASSES.items()),
             (UNFAMILIAR, "Unfamiliar cells"),
+            *((label, c.name) for label, c in (PEOPLES_CLASSES | NO_CLASS).items()),
         ],
     )
     state = forms.ChoiceField(required=False, choices=[("", "Any state"), *State.choices])
@@ -87,3 +94,36 @@ class SampleFilterForm(forms.Form):
     def __init__(self, *args: Any, person: User, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["person"].queryset = colleagues_of(person)  # type: ignore[attr-defined]
+
+
+class CorrectionsForm(forms.Form):
+    """Into which dataset a site's reviewed cells go."""
+
+    site = forms.ModelChoiceField(Site.objects.none(), widget=forms.HiddenInput)
+    dataset = forms.ModelChoiceField(
+        Dataset.objects.none(), required=False, empty_label="A new dataset", label="For"
+    )
+    name = forms.CharField(
+        max_length=80,
+        required=False,
+        label="Name of the new dataset",
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+    )
+
+    def __init__(self, *args: Any, person: User, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.site_pk = str(self["site"].value() or "")
+        self.auto_id = f"id_{self.site_pk}_%s"  # one form for each site on the page
+        sites: Any = self.fields["site"]
+        datasets: Any = self.fields["dataset"]
+        sites.queryset = sites_for(person)
+        try:
+            datasets.queryset = datasets_for(person).filter(site=sites.clean(self.site_pk))
+        except ValidationError:  # the form's own check tells it
+            datasets.queryset = Dataset.objects.none()
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        if not cleaned.get("dataset") and not cleaned.get("name") and not self.errors:
+            raise ValidationError("Give the new dataset a name.")
+        return cleaned

@@ -5,12 +5,14 @@ A cell belongs to the picture, not to a model, so that what people say of it out
 
 from __future__ import annotations
 
+from typing import Any, NoReturn
+
 from django.conf import settings
 from django.core.validators import RegexValidator
 from django.db import models
 from django.utils import timezone
 
-from accounts.models import Site
+from accounts.models import AppendOnlyError, AppendOnlyQuerySet, Site
 from hematovision.files.models import StoredImage
 from inference.models import ModelVersion
 
@@ -72,6 +74,9 @@ class Sample(models.Model):
         "set when the first of them is queued",
     )
     is_synthetic = models.BooleanField(default=False, help_text="an example, not a patient's")
+    training_consent = models.BooleanField(
+        default=False, help_text="its pictures may be used to train and test models"
+    )
     batch = models.UUIDField(
         null=True,
         blank=True,
@@ -185,6 +190,13 @@ class Cell(models.Model):
     height = models.PositiveIntegerField()
     position = models.PositiveIntegerField(help_text="0 is the main cell of the picture")
     finder_version = models.CharField(max_length=40)
+    review = models.OneToOneField(
+        "Review",
+        null=True,
+        on_delete=models.PROTECT,
+        related_name="+",
+        help_text="the newest of its reviews: a person's answer, which counts",
+    )
 
     class Meta:
         ordering = ("sample_image", "position")
@@ -214,3 +226,72 @@ class Prediction(models.Model):
 
     def __str__(self) -> str:
         return f"{self.label} ({self.confidence:.2f})"
+
+
+class Review(models.Model):
+    """What a person says a cell is. Only ever added: the newest one of a cell counts."""
+
+    cell = models.ForeignKey(Cell, on_delete=models.PROTECT, related_name="reviews")
+    label = models.CharField(max_length=60)
+    prediction = models.ForeignKey(
+        Prediction,
+        null=True,
+        on_delete=models.PROTECT,
+        related_name="+",
+        help_text="what the model said when the person answered",
+    )
+    by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    at = models.DateTimeField(default=timezone.now, db_index=True, editable=False)
+
+    objects = AppendOnlyQuerySet["Review"].as_manager()
+
+    class Meta:
+        ordering = ("-pk",)
+
+    def __str__(self) -> str:
+        return f"{self.label} by {self.by}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        if not self._state.adding:
+            raise AppendOnlyError("Review rows are never changed.")
+        super().save(*args, **kwargs)
+
+    def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise AppendOnlyError("Review rows are never deleted.")
+
+
+class WatchAlert(models.Model):
+    """A figure of a model left its band at a site in a week; see docs/watching.md."""
+
+    class Measure(models.TextChoices):
+        OVERRIDE = "override", "Answers that people changed"
+        CONFIDENCE = "confidence", "Mean confidence"
+        UNFAMILIAR = "unfamiliar", "Unfamiliar cells"
+
+    site = models.ForeignKey(Site, on_delete=models.PROTECT, related_name="+")
+    model_version = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, related_name="+")
+    measure = models.CharField(max_length=12, choices=Measure.choices)
+    label = models.CharField(max_length=60, blank=True, help_text="the class; empty: of all")
+    week = models.DateField(help_text="its Monday")
+    cells = models.PositiveIntegerField()
+    value = models.FloatField()
+    low = models.FloatField(help_text="of the band")
+    high = models.FloatField()
+    raised_at = models.DateTimeField(default=timezone.now, editable=False)
+    acknowledged_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
+    )
+    acknowledged_at = models.DateTimeField(null=True)
+    note = models.CharField(max_length=500, blank=True, help_text="what the person found or did")
+
+    class Meta:
+        ordering = ("-pk",)
+        constraints = (
+            models.UniqueConstraint(
+                fields=["site", "model_version", "measure", "label", "week"],
+                name="watch_alert_unique",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.get_measure_display()} at {self.site}, week of {self.week}"

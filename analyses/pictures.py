@@ -1,37 +1,35 @@
-"""Pictures that pages show: made from the stored original when first asked for, then cached.
+"""Pictures of samples and cells that pages show, cached as files/pictures.py does.
 
 All of one image's cell crops are made together, since decoding the picture is what costs.
 """
 
-from collections.abc import Callable
-from io import BytesIO
 from typing import TYPE_CHECKING
 
 from PIL import Image
 
 from analyses.models import Cell, SampleImage
 from hematovision.files import store
-from hematovision.files.gate import large_ones_alone, open_upright
-from hematovision.files.models import StoredImage
+from hematovision.files.gate import open_upright
+from hematovision.files.pictures import derived, jpeg, reduced
+from hematovision.files.pictures import thumbnail as stored_thumbnail
 from inference.engines import engine_for
 
 if TYPE_CHECKING:
     from inference.ml.finder import Box
 
-THUMBNAIL_SIDE = 320  # pixels, the longer side
-VIEW_SIDE = 1600
+VIEW_SIDE = 1600  # pixels, the longer side
 CROP_SIDE = 192
 NOT_CLASSIFIED = "This cell has not been classified yet."
 
 
 def thumbnail(sample_image: SampleImage) -> bytes:
     """JPEG, for lists."""
-    return _reduced(sample_image, THUMBNAIL_SIDE, "thumbnail")
+    return stored_thumbnail(sample_image.stored_image)
 
 
 def view(sample_image: SampleImage) -> bytes:
     """JPEG, for the page that draws the cells' boxes on it."""
-    return _reduced(sample_image, VIEW_SIDE, "view")
+    return reduced(sample_image.stored_image, VIEW_SIDE, "view")
 
 
 def crop(cell: Cell) -> bytes:
@@ -46,18 +44,19 @@ def crop(cell: Cell) -> bytes:
         image = open_upright(store.read(stored_image.sha256))
         made = b""
         for sibling in cell.sample_image.cells.all():
-            data = _jpeg(_square(image, sibling, context))
+            data = jpeg(_square(image, sibling, context))
             name = _crop_name(sibling, context)
             store.derived(stored_image.sha256, name, lambda data=data: data)  # type: ignore[misc]
             if sibling.pk == cell.pk:
                 made = data
         return made
 
-    return _derived(stored_image, _crop_name(cell, context), make)
+    return derived(stored_image, _crop_name(cell, context), make)
 
 
 def heat_map(cell: Cell) -> bytes:
-    """JPEG of the same square with what the model looked at laid over it.
+    """JPEG of the same square with what the model looked at laid over it; of the whole picture,
+    squeezed as the model sees it, if that is what it looks at.
 
     Raises:
         inference.ml.bundle.BundleError: the model of the cell's sample cannot be loaded.
@@ -68,6 +67,8 @@ def heat_map(cell: Cell) -> bytes:
     said = cell.predictions.filter(model_version=model_version).first()
     if model_version is None or said is None:
         raise LookupError(NOT_CLASSIFIED)
+    if reason := model_version.card.get("training", {}).get("no_explanation"):
+        raise LookupError(f"There is no heat map: {reason}")
     sha256 = sample_image.stored_image.sha256
 
     def make() -> bytes:
@@ -81,29 +82,17 @@ def heat_map(cell: Cell) -> bytes:
         prepared = preprocess.prepare(np.asarray(image), parameters)
         seen = preprocess.crop_cell(prepared, _box(cell), parameters)
         heat = explain.heat_map(engine, seen, engine.bundle.classes.index(said.label))
-        shown = _square(image, cell, parameters.context).convert("RGBA")
+        whole = parameters.region == preprocess.IMAGE
+        shown = (
+            image.convert("RGB").resize((CROP_SIDE, CROP_SIDE))
+            if whole
+            else _square(image, cell, parameters.context)
+        ).convert("RGBA")
         layer = Image.fromarray(explain.overlay(seen, heat)).resize(shown.size)
-        return _jpeg(Image.alpha_composite(shown, layer).convert("RGB"))
+        return jpeg(Image.alpha_composite(shown, layer).convert("RGB"))
 
     name = f"heat-{cell.x}-{cell.y}-{cell.width}-{cell.height}-{model_version.version}.jpg"
-    return _derived(sample_image.stored_image, name, make)
-
-
-def _reduced(sample_image: SampleImage, side: int, name: str) -> bytes:
-    stored_image = sample_image.stored_image
-
-    def make() -> bytes:
-        return _jpeg(open_upright(store.read(stored_image.sha256), side=side))
-
-    return _derived(stored_image, f"{name}-{side}.jpg", make)
-
-
-def _derived(stored_image: StoredImage, name: str, make: Callable[[], bytes]) -> bytes:
-    def bounded() -> bytes:
-        with large_ones_alone(stored_image.width * stored_image.height):
-            return make()
-
-    return store.derived(stored_image.sha256, name, bounded)
+    return derived(sample_image.stored_image, name, make)
 
 
 def _context(cell: Cell) -> float:
@@ -138,9 +127,3 @@ def _crop_name(cell: Cell, context: float) -> str:
 
     left, top, side = crop_square(_box(cell), context)
     return f"crop-{left}-{top}-{side}.jpg"
-
-
-def _jpeg(image: Image.Image) -> bytes:
-    target = BytesIO()
-    image.save(target, "JPEG", quality=90)
-    return target.getvalue()

@@ -20,7 +20,7 @@ from accounts.models import User
 from analyses.models import Analysis, Sample, SampleImage
 from hematovision.celery import app
 from inference.models import ModelVersion
-from inference.selectors import active_model_version
+from inference.registry.selectors import active_model_version
 
 logger = logging.getLogger(__name__)
 
@@ -40,17 +40,43 @@ def queue(*, sample_image: SampleImage, by: User) -> Analysis | None:
     model_version = _pinned_model(sample_image.sample)
     if model_version is None:
         return None
-    interactive = sample_image.position < INTERACTIVE_IMAGES
     analysis, _ = Analysis.objects.get_or_create(
         sample_image=sample_image,
         model_version=model_version,
-        defaults={
-            "requested_by": by,
-            "priority": Analysis.Priority.INTERACTIVE if interactive else Analysis.Priority.BATCH,
-        },
+        defaults={"requested_by": by, "priority": _priority(sample_image)},
     )
     hint_on_commit()
     return analysis
+
+
+def queue_anew(*, sample: Sample, model_version: ModelVersion, by: User) -> None:
+    """Give a sample to another model and queue all its images, inside the caller's transaction.
+
+    What other models have read stays as it is; their jobs without a result go. Images that this
+    model has read before are not read again: it would say the same.
+    """
+    images = list(sample.images.select_for_update())  # who writes a result locks its image
+    jobs = Analysis.objects.filter(sample_image__in=images)
+    jobs.exclude(status=Status.DONE).delete()
+    read = set(jobs.filter(model_version=model_version).values_list("sample_image", flat=True))
+    Analysis.objects.bulk_create(
+        Analysis(
+            sample_image=image,
+            model_version=model_version,
+            requested_by=by,
+            priority=_priority(image),
+        )
+        for image in images
+        if image.pk not in read
+    )
+    sample.model_version = model_version
+    sample.save(update_fields=["model_version"])
+    hint_on_commit()
+
+
+def _priority(sample_image: SampleImage) -> Analysis.Priority:
+    interactive = sample_image.position < INTERACTIVE_IMAGES
+    return Analysis.Priority.INTERACTIVE if interactive else Analysis.Priority.BATCH
 
 
 def hint_on_commit() -> None:
@@ -67,9 +93,9 @@ def hint() -> None:
 
 
 def _pinned_model(sample: Sample) -> ModelVersion | None:
-    """One sample is read by one model: the one in use when its first image was queued."""
+    """One sample is read by one model: its site's when its first image was queued."""
     if sample.model_version is None:
-        sample.model_version = active_model_version()
+        sample.model_version = active_model_version(sample.site)
         if sample.model_version is not None:
             sample.save(update_fields=["model_version"])
     return sample.model_version
@@ -106,7 +132,10 @@ def claim(*, worker: str) -> list[Analysis]:
     return list(
         Analysis.objects.filter(pk__in=pks)
         .select_related(
-            "sample_image__stored_image", "sample_image__sample", "model_version", "requested_by"
+            "sample_image__stored_image",
+            "sample_image__sample__site",
+            "model_version",
+            "requested_by",
         )
         .order_by("-priority", "due_at", "pk")
     )
@@ -178,6 +207,29 @@ def wait_for_model(analysis: Analysis, reason: str) -> None:
     )
 
 
+@transaction.atomic
+def change_over(analysis: Analysis) -> bool:
+    """Give a sample whose model cannot run any more to its site's model, if there is another.
+
+    One that has a result keeps its model: a sample is read by one model until a person asks for
+    another. Returns whether it was changed over.
+    """
+    sample = Sample.objects.select_for_update().get(pk=analysis.sample_image.sample_id)
+    before, now = analysis.model_version, active_model_version(sample.site)
+    read = Analysis.objects.filter(sample_image__sample=sample, status=Status.DONE)
+    if now is None or now == before or sample.model_version != before or read.exists():
+        return False
+    queue_anew(sample=sample, model_version=now, by=analysis.requested_by)
+    audit.record(
+        audit.Action.SAMPLES_CHANGED_OVER,
+        actor=None,
+        subject=now,
+        before=before.version,
+        samples=[sample.pk],
+    )
+    return True
+
+
 # --- Reap ------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Reaped:
@@ -211,7 +263,9 @@ def _queue_waiting_images() -> int:
     """Queue images that were uploaded while no model was active."""
     if active_model_version() is None:
         return 0
-    waiting = SampleImage.objects.filter(analyses=None).select_related("sample", "uploaded_by")
+    waiting = SampleImage.objects.filter(analyses=None).select_related(
+        "sample__site", "uploaded_by"
+    )
     count = 0
     for sample_image in waiting[:1000]:
         with transaction.atomic():

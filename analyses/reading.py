@@ -17,10 +17,10 @@ from hematovision.files import store
 from hematovision.files.gate import GateError, decode
 from inference.engines import engine_for
 from inference.ml.bundle import BundleError, SchemaError
-from inference.ml.engine import CellPrediction, PictureResult
+from inference.ml.engine import PictureResult
 from inference.ml.finder import FINDER_VERSION, Box
 from inference.ml.quality import measure_quality
-from inference.selectors import active_model_version
+from inference.registry.selectors import active_model_version
 
 logger = logging.getLogger(__name__)
 
@@ -36,9 +36,10 @@ def analyse(analysis: Analysis) -> None:
     try:
         complete(analysis, _read(analysis))
     except SchemaError as error:
-        if analysis.model_version == active_model_version():  # a new sample would fare no better
+        site = analysis.sample_image.sample.site
+        if analysis.model_version == active_model_version(site):  # a new sample fares no better
             pipeline.wait_for_model(analysis, NO_MODEL_RUNS)
-        else:
+        elif not pipeline.change_over(analysis):
             pipeline.fail(analysis, str(error), final=True)
     except BundleError as error:
         pipeline.wait_for_model(analysis, str(error))
@@ -63,6 +64,7 @@ def _read(analysis: Analysis) -> PictureResult:
     quality = measure_quality(image)
     return PictureResult(
         said,
+        boxes,
         find_ms=0.0,
         engine_ms=(answered - start) * 1000,
         quality=quality,
@@ -89,7 +91,8 @@ def complete(analysis: Analysis, result: PictureResult) -> bool:
         )
         return False
     if not sample_image.finder_version:  # cells are found once and stay
-        _cells_create(sample_image, result.cells)
+        _cells_create(sample_image, result.boxes)
+    answered = sample_image.cells.all()[: len(result.cells)]  # all, or the main one alone
     Prediction.objects.bulk_create(
         Prediction(
             cell=cell,
@@ -99,7 +102,7 @@ def complete(analysis: Analysis, result: PictureResult) -> bool:
             probabilities=said.probabilities,
             flags=list(said.flags),
         )
-        for cell, said in zip(sample_image.cells.all(), result.cells, strict=True)
+        for cell, said in zip(answered, result.cells, strict=True)
     )
     audit.record(
         audit.Action.ANALYSIS_DONE,
@@ -112,18 +115,18 @@ def complete(analysis: Analysis, result: PictureResult) -> bool:
     return True
 
 
-def _cells_create(sample_image: SampleImage, found: Sequence[CellPrediction]) -> None:
+def _cells_create(sample_image: SampleImage, found: Sequence[Box]) -> None:
     Cell.objects.bulk_create(
         Cell(
             sample_image=sample_image,
-            x=cell.box.x,
-            y=cell.box.y,
-            width=cell.box.width,
-            height=cell.box.height,
+            x=box.x,
+            y=box.y,
+            width=box.width,
+            height=box.height,
             position=position,
             finder_version=FINDER_VERSION,
         )
-        for position, cell in enumerate(found)
+        for position, box in enumerate(found)
     )
     sample_image.finder_version = FINDER_VERSION
     sample_image.save(update_fields=["finder_version"])

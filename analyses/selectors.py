@@ -31,6 +31,7 @@ from accounts.permissions import Permission, has_permission
 from accounts.selectors import sites_for
 from analyses.models import Analysis, Cell, Prediction, Sample, SampleImage
 from inference.cells import UNFAMILIAR, cell_class, in_order
+from inference.sites.selectors import validated_pairs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -107,41 +108,56 @@ class ClassCount:
     """Cells of one class, or those in none, whose label is `UNFAMILIAR`."""
 
     label: str
-    name: str
     count: int
-    uncertain: int
-    is_white: bool
+    uncertain: int = 0
+    reviewed: int = 0
+
+    @property
+    def name(self) -> str:
+        return cell_class(self.label).name
+
+    @property
+    def plural(self) -> str:
+        return cell_class(self.label).plural
+
+    @property
+    def is_white(self) -> bool:
+        return cell_class(self.label).is_white
 
 
 def class_counts(samples: Sequence[Sample]) -> dict[int, list[ClassCount]]:
-    """The model's counts by class for each of the samples (by pk), in one query.
+    """Counts by class for each of the samples (by pk), in two queries: a person's answer where
+    there is one, else the model's.
 
     An unfamiliar cell counts in no class, but among the white cells: else the shares of the
     classes would grow by what the model does not know.
     """
     pks = [sample.pk for sample in samples]
-    rows = (
-        _current_predictions()
-        .filter(cell__sample_image__sample__in=pks)
-        .values("cell__sample_image__sample", "label", "flags")
-    )
     counts: dict[int, Counter[str]] = {pk: Counter() for pk in pks}
     uncertain: dict[int, Counter[str]] = {pk: Counter() for pk in pks}
-    for row in rows.annotate(n=Count("pk")).order_by():
-        pk, flags = row["cell__sample_image__sample"], row["flags"]
-        label = UNFAMILIAR if UNFAMILIAR in flags else row["label"]
-        counts[pk][label] += row["n"]
+    reviewed: dict[int, Counter[str]] = {pk: Counter() for pk in pks}
+    by_people = (
+        Cell.objects.filter(sample_image__sample__in=pks, review__isnull=False)
+        .values_list("sample_image__sample", "review__label")
+        .annotate(n=Count("pk"))
+    )
+    for pk, label, n in by_people.order_by():
+        counts[pk][label] += n
+        reviewed[pk][label] += n
+    by_model = (
+        _predictions_that_count()
+        .filter(cell__sample_image__sample__in=pks)
+        .values_list("cell__sample_image__sample", "label", "flags")
+        .annotate(n=Count("pk"))
+    )
+    for pk, said, flags, n in by_model.order_by():
+        label = UNFAMILIAR if UNFAMILIAR in flags else said
+        counts[pk][label] += n
         if "uncertain" in flags and label != UNFAMILIAR:
-            uncertain[pk][label] += row["n"]
+            uncertain[pk][label] += n
     return {
         pk: [
-            ClassCount(
-                label,
-                cell_class(label).name,
-                counts[pk][label],
-                uncertain[pk][label],
-                cell_class(label).is_white,
-            )
+            ClassCount(label, counts[pk][label], uncertain[pk][label], reviewed[pk][label])
             for label in in_order(list(counts[pk]))
         ]
         for pk in pks
@@ -154,26 +170,43 @@ def with_counts(samples: Sequence[Sample]) -> list[tuple[Sample, list[ClassCount
     return [(sample, counts[sample.pk]) for sample in samples]
 
 
-def _current_predictions() -> QuerySet[Prediction]:
-    """Each cell's answer by the model that its sample is pinned to."""
+def _predictions_that_count() -> QuerySet[Prediction]:
+    """The answer of the model that the sample is pinned to, for cells that no person answered."""
     return Prediction.objects.filter(
-        model_version=models.F("cell__sample_image__sample__model_version")
+        model_version=models.F("cell__sample_image__sample__model_version"), cell__review=None
     )
+
+
+def flagged_as(flag: str) -> Q:
+    """Predictions with this flag, once they are ``with_flags_as_text``."""
+    return Q(flags_text__contains=f'"{flag}"')
+
+
+def with_flags_as_text(predictions: QuerySet[Prediction]) -> QuerySet[Prediction]:
+    """SQLite cannot look into a list."""
+    return predictions.alias(flags_text=Cast("flags", TextField()))
+
+
+def unvalidated_of(samples: Sequence[Sample]) -> list[Sample]:
+    """Those that were read by a model which their site has not validated."""
+    pairs = validated_pairs()
+    read = [sample for sample in samples if sample.model_version_id is not None]
+    return [one for one in read if (one.site_id, one.model_version_id) not in pairs]
 
 
 def samples_with_class(samples: QuerySet[Sample], label: str) -> QuerySet[Sample]:
     """Those with a cell of this class; with an unfamiliar cell, if that is what is asked for."""
-    said = _current_predictions().filter(cell__sample_image__sample=OuterRef("pk"))
-    said = said.alias(words=Cast("flags", TextField()))  # SQLite cannot look into a list
-    unfamiliar = Q(words__contains=f'"{UNFAMILIAR}"')
+    said = _predictions_that_count().filter(cell__sample_image__sample=OuterRef("pk"))
+    unfamiliar = flagged_as(UNFAMILIAR)
     wanted = unfamiliar if label == UNFAMILIAR else Q(label=label) & ~unfamiliar
-    return samples.filter(Exists(said.filter(wanted)))
+    by_people = Cell.objects.filter(sample_image__sample=OuterRef("pk"), review__label=label)
+    return samples.filter(Exists(by_people) | Exists(with_flags_as_text(said).filter(wanted)))
 
 
 def samples_to_look_at(samples: QuerySet[Sample]) -> QuerySet[Sample]:
-    """Real ones with a flagged cell (unfamiliar, uncertain, cut by the border), a picture of poor
-    quality or an image that failed."""
-    flagged = _current_predictions().filter(cell__sample_image__sample=OuterRef("pk"))
+    """Real ones with a cell that is flagged (unfamiliar, uncertain, cut by the border) and that no
+    person has answered, a picture of poor quality or an image that failed."""
+    flagged = _predictions_that_count().filter(cell__sample_image__sample=OuterRef("pk"))
     failed = Analysis.objects.filter(
         sample_image__sample=OuterRef("pk"), status=Analysis.Status.FAILED
     )
@@ -217,8 +250,15 @@ def images_with_cells(sample: Sample) -> QuerySet[SampleImage]:
             Analysis.objects.filter(model_version=sample.model_version),
             to_attr="current_analyses",
         ),
+        Prefetch("cells", Cell.objects.select_related("review__by")),
         Prefetch("cells__predictions", predictions, to_attr="current_predictions"),
     )
+
+
+def cell_with_answers(cell: Cell) -> Cell:
+    """A cell as `images_with_cells` has them."""
+    image = images_with_cells(cell.sample_image.sample).get(pk=cell.sample_image_id)
+    return next(one for one in image.cells.all() if one.pk == cell.pk)
 
 
 def poor_image_count(sample: Sample) -> int:
@@ -271,7 +311,7 @@ class Progress:
 
 
 def progress_of(sample: Sample) -> Progress:
-    jobs = Analysis.objects.filter(sample_image__sample=sample)
+    jobs = Analysis.objects.filter(sample_image__sample=sample, model_version=sample.model_version)
     count = Counter(dict(jobs.values_list("status").annotate(n=Count("pk")).order_by()))
     queued = jobs.filter(status=Analysis.Status.QUEUED)
     oldest = queued.order_by("due_at").first()

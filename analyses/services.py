@@ -9,7 +9,7 @@ from uuid import UUID
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
-from django.db.models import Exists, F, Max, OuterRef
+from django.db.models import F, Max
 from django.utils import timezone
 
 from accounts import audit
@@ -19,7 +19,10 @@ from analyses.models import (
     ACCESSION_TAKEN,
     AccessionCounter,
     Analysis,
+    Cell,
     Patient,
+    Prediction,
+    Review,
     Sample,
     SampleImage,
 )
@@ -27,10 +30,8 @@ from analyses.selectors import same_picture_warning
 from hematovision.files.gate import GateError
 from hematovision.files.models import StoredImage
 from hematovision.files.services import image_file_keep, stored_image_create
-from inference.ml.bundle import SchemaError
-from inference.models import ModelVersion
-from inference.selectors import active_model_version, bundle_problem
-from inference.services import model_activate
+from inference.cells import answers_for
+from inference.registry.selectors import active_model_version
 
 FILE_NAME_LENGTH = 200
 
@@ -65,6 +66,7 @@ class NewSample:
     patient_identifier: str = ""
     batch: UUID | None = None
     is_synthetic: bool = False
+    training_consent: bool = False
 
 
 def sample_create(*, new: NewSample, by: User) -> Sample:
@@ -90,8 +92,8 @@ def _sample_of_batch(new: NewSample, by: User) -> Sample | None:
     """The sample that an earlier request of this batch has made.
 
     Raises:
-        ValidationError: that one was told another accession number, patient or site: a picture
-            must never slip under the wrong patient.
+        ValidationError: that one was told another accession number, patient, site or consent: a
+            picture must never slip under the wrong patient.
     """
     if new.batch is None:
         return None
@@ -103,6 +105,7 @@ def _sample_of_batch(new: NewSample, by: User) -> Sample | None:
         made.site_id != new.site.pk
         or patient != new.patient_identifier
         or new.accession_number not in ("", made.accession_number)
+        or made.training_consent != new.training_consent
     ):
         raise ValidationError(
             "This upload was begun for another sample. Reload the page and send it anew."
@@ -121,6 +124,7 @@ def _sample_insert(*, new: NewSample, by: User) -> Sample:
         patient=patient,
         batch=new.batch,
         is_synthetic=new.is_synthetic,
+        training_consent=new.training_consent,
         created_by=by,
     )
     sample.full_clean()
@@ -132,6 +136,7 @@ def _sample_insert(*, new: NewSample, by: User) -> Sample:
         site=new.site.name,
         patient=new.patient_identifier or None,
         synthetic=new.is_synthetic,
+        training_consent=new.training_consent,
     )
     return sample
 
@@ -229,39 +234,66 @@ def analysis_retry(*, analysis: Analysis, by: User) -> None:
 
 
 @transaction.atomic
-def model_put_in_use(*, model_version: ModelVersion, by: User | None) -> None:
-    """Put a model in use; samples that wait for one which cannot run any more change over to it.
+def cell_review(*, cell: Cell, label: str, by: User) -> Review:
+    """Add a person's answer. The model's own stays; the same answer twice by one person is one.
 
-    Those that have a result already keep their model: one sample is read by one model.
+    Raises:
+        ValidationError: nobody can say this of a cell.
     """
-    before = active_model_version()
-    model_activate(model_version=model_version, by=by)
-    if before is None or not isinstance(bundle_problem(before), SchemaError):
-        return
-    results = Analysis.objects.filter(
-        sample_image__sample=OuterRef("pk"), status=Analysis.Status.DONE
-    )
-    unread = Sample.objects.filter(~Exists(results), model_version=before)
-    pks = list(unread.values_list("pk", flat=True))
-    if not pks:
-        return
-    Sample.objects.filter(pk__in=pks).update(model_version=model_version)
-    Analysis.objects.filter(sample_image__sample__in=pks, model_version=before).update(
-        model_version=model_version,
-        status=Analysis.Status.QUEUED,
-        attempt=0,
-        claim=None,  # whoever still reads with the model of before can write nothing
-        lease_expires_at=None,
-        error="",
-        finished_at=None,
-        due_at=timezone.now(),  # the reaper sends the hint
-    )
+    cell = Cell.objects.select_for_update(of=("self",)).select_related("review").get(pk=cell.pk)
+    model_version = cell.sample_image.sample.model_version
+    known = answers_for(model_version.classes if model_version else ())
+    if not any(label in labels for labels in known.values()):
+        raise ValidationError("Choose what the cell is from the list.")
+    before = cell.review
+    if before and (before.label, before.by_id) == (label, by.pk):
+        return before
+    said = Prediction.objects.filter(cell=cell, model_version=model_version).first()
+    review = Review.objects.create(cell=cell, label=label, prediction=said, by=by)
+    Cell.objects.filter(pk=cell.pk).update(review=review)
     audit.record(
-        audit.Action.SAMPLES_CHANGED_OVER,
+        audit.Action.CELL_REVIEWED,
         actor=by,
-        subject=model_version,
-        before=before.version,
-        samples=pks,
+        subject=cell,
+        sample=cell.sample_image.sample_id,
+        answer=label,
+        before=before.label if before else None,
+        model_said=said.label if said else None,
+        model=model_version.version if model_version else None,
+    )
+    return review
+
+
+@transaction.atomic
+def consent_set(*, sample: Sample, given: bool, by: User) -> None:
+    """Say whether pictures of a sample may be used to train and test models, from now on."""
+    changed = Sample.objects.filter(pk=sample.pk, training_consent=not given)
+    if changed.update(training_consent=given):
+        audit.record(audit.Action.CONSENT_CHANGED, actor=by, subject=sample, given=given)
+
+
+@transaction.atomic
+def sample_reanalyse(*, sample: Sample, by: User) -> None:
+    """Have all images of a sample read by its site's model of today.
+
+    Its cells stay, and so do the earlier models' answers and people's reviews.
+
+    Raises:
+        ValidationError: that model reads the sample already, or no model is in use.
+    """
+    sample = Sample.objects.select_for_update().get(pk=sample.pk)
+    before, now = sample.model_version, active_model_version(sample.site)
+    if now is None:
+        raise ValidationError("No model is in use: ask an admin to put one in use.")
+    if now == before:
+        raise ValidationError(f"{now} reads this sample already.")
+    pipeline.queue_anew(sample=sample, model_version=now, by=by)
+    audit.record(
+        audit.Action.REANALYSIS_STARTED,
+        actor=by,
+        subject=sample,
+        before=str(before) if before else None,
+        now=str(now),
     )
 
 

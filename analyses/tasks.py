@@ -8,7 +8,7 @@ from django.conf import settings
 
 from analyses import pipeline
 from hematovision.celery import job
-from inference.selectors import active_model_version
+from inference.registry.selectors import serving
 
 logger = logging.getLogger(__name__)
 
@@ -18,7 +18,7 @@ def analyse_queued(self: Any) -> None:
     """Claim queued rows and handle them one by one; ask for another turn while there are more."""
     from analyses import reading  # brings the engine along, which beat and training do without
 
-    _load_engine()
+    _load_engines()
     claimed = pipeline.claim(worker=self.request.hostname)
     for position, analysis in enumerate(claimed):
         pipeline.renew(claimed[position:])
@@ -27,16 +27,21 @@ def analyse_queued(self: Any) -> None:
         pipeline.hint()
 
 
-def _load_engine() -> None:
-    """Load the model in use after the fork (once; the hint at start is what calls this first)."""
+def _load_engines() -> None:
+    """Load the models in use after the fork (once; the hint at start is what calls this first).
+
+    A model that is put in use while the worker runs is loaded here too, before any row of it is
+    claimed.
+    """
     from inference.engines import engine_for
     from inference.ml.bundle import BundleError
 
-    try:
-        if model_version := active_model_version():
+    versions = dict.fromkeys(version for _, version in serving())
+    for model_version in list(versions)[: settings.ENGINES_OPEN]:
+        try:
             engine_for(model_version)
-    except BundleError as error:
-        logger.error("%s Analyses wait.", error)
+        except BundleError as error:
+            logger.error("%s Its analyses wait.", error)
 
 
 @job(name="analyses.tasks.reap")

@@ -1,6 +1,7 @@
 """Pages about samples and their images; thin: reads by selectors, writes by services."""
 
 from collections.abc import Callable
+from urllib.parse import urlencode
 from uuid import uuid4
 
 from django.conf import settings
@@ -10,6 +11,7 @@ from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.http import Http404, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils.http import content_disposition_header
 from django.views.decorators.http import (
@@ -26,12 +28,13 @@ from accounts.selectors import sites_for
 from analyses import pictures, selectors, services, viewing
 from analyses.examples import example_sample_create
 from analyses.forms import SampleFilterForm, UploadForm
+from analyses.history import earlier_readings
 from analyses.models import Sample
 from hematovision.files.store import StoreError
 from hematovision.files.store import read as read_stored
-from inference.cells import UNFAMILIAR
+from inference.cells import UNFAMILIAR, answers_for
 from inference.ml.bundle import BundleError
-from inference.selectors import active_model_version
+from inference.registry.selectors import active_model_version
 
 SAMPLES_PER_PAGE = 20
 IMAGES_PER_PAGE = 20
@@ -58,6 +61,7 @@ def upload(request: AuthenticatedRequest) -> HttpResponse:
         accession_number=form.cleaned_data["accession_number"],
         patient_identifier=form.cleaned_data["patient_identifier"],
         batch=form.cleaned_data["batch"],
+        training_consent=form.cleaned_data["training_consent"],
     )
     try:
         sample, outcomes = services.images_upload(
@@ -165,6 +169,7 @@ def samples(request: AuthenticatedRequest) -> HttpResponse:
     context = {
         "page": page,
         "rows": selectors.with_counts(shown),
+        "unvalidated": selectors.unvalidated_of(shown),
         "form": form,
         "filtered": any(request.GET.dict().values()),
     }
@@ -227,19 +232,71 @@ def _results_context(
 ) -> dict[str, object]:
     images = Paginator(selectors.images_with_cells(sample), IMAGES_PER_PAGE)
     page = images.get_page(request.GET.get("page"))
+    return {
+        "page": page,
+        "warning": selectors.same_picture_warning(sample, person=request.user),
+        "answer_options": _answer_options(sample),
+        "site_model": active_model_version(sample.site),
+        "earlier_readings": earlier_readings(sample),
+        **_summary_context(sample, progress),
+    }
+
+
+def _summary_context(sample: Sample, progress: selectors.Progress) -> dict[str, object]:
     counts = selectors.class_counts([sample])[sample.pk]
     return {
         "sample": sample,
-        "page": page,
         "progress": progress,
         "white_counts": [count for count in counts if count.is_white],
         "other_counts": [count for count in counts if not count.is_white],
         "white_total": sum(count.count for count in counts if count.is_white),
+        "cell_total": sum(count.count for count in counts),
+        "reviewed_total": sum(count.reviewed for count in counts),
         "unfamiliar_total": sum(c.count for c in counts if c.label == UNFAMILIAR),
         "poor_images": selectors.poor_image_count(sample),
         "uncertain_total": sum(count.uncertain for count in counts),
-        "warning": selectors.same_picture_warning(sample, person=request.user),
+        "unvalidated": selectors.unvalidated_of([sample]),
     }
+
+
+def _answer_options(sample: Sample) -> str:
+    """The options of every cell's list, written once for the page."""
+    classes = sample.model_version.classes if sample.model_version else []
+    return render_to_string("analyses/_answer_options.html", {"answers": answers_for(classes)})
+
+
+@requires(Permission.REVIEW_CELLS)
+@require_POST
+def review(request: AuthenticatedRequest, pk: int) -> HttpResponse:
+    """A person's answer to one cell: with htmx its card anew, else back to the sample's page."""
+    cell = get_object_or_404(selectors.cells_for(request.user), pk=pk)
+    sample = cell.sample_image.sample
+    number, by_script = request.GET.get("page", ""), "HX-Request" in request.headers
+    try:
+        services.cell_review(cell=cell, label=request.POST.get("label", ""), by=request.user)
+    except ValidationError as error:
+        if by_script:
+            return HttpResponse(error.messages[0], status=422, content_type="text/plain")
+        messages.error(request, error.messages[0])
+    if not by_script:
+        base = reverse("analyses:sample", args=[sample.pk])
+        return redirect(f"{base}?{urlencode({'page': number})}#cell-{cell.pk}")
+    context = {
+        "cell": selectors.cell_with_answers(cell),
+        "page": {"number": number},
+        "answer_options": _answer_options(sample),
+        **_summary_context(sample, selectors.progress_of(sample)),
+    }
+    return render(request, "analyses/_reviewed.html", context)
+
+
+@requires(Permission.UPLOAD_IMAGES)
+@require_POST
+def consent(request: AuthenticatedRequest, pk: int) -> HttpResponse:
+    """Whether pictures of the sample may be used to train and test models."""
+    sample = _sample(request, pk)
+    services.consent_set(sample=sample, given=request.POST.get("given") == "yes", by=request.user)
+    return redirect("analyses:sample", pk=sample.pk)
 
 
 @requires(Permission.RETRY_ANALYSES)
@@ -251,6 +308,18 @@ def retry(request: AuthenticatedRequest, pk: int) -> HttpResponse:
     except ValidationError as error:
         messages.warning(request, error.messages[0])
     return redirect("analyses:sample", pk=analysis.sample_image.sample_id)
+
+
+@requires(Permission.REANALYSE)
+@require_POST
+def reanalyse(request: AuthenticatedRequest, pk: int) -> HttpResponse:
+    """Have all images of a sample read by its site's model of today."""
+    sample = _sample(request, pk)
+    try:
+        services.sample_reanalyse(sample=sample, by=request.user)
+    except ValidationError as error:
+        messages.warning(request, error.messages[0])
+    return redirect("analyses:sample", pk=sample.pk)
 
 
 # --- Files -----------------------------------------------------------------------------------

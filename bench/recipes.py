@@ -29,6 +29,7 @@ from inference.ml.preprocess import (
     crop_cell,
     prepare,
 )
+from inference.ml.progress import Progress
 
 COPIES_CUT = 24  # of one photograph that are used; more cost time and tell little
 SEED = 20261121
@@ -189,6 +190,10 @@ def fit(
     classes = tuple(sorted({items[at].label for at in train}))
     parameters = recipe.preprocessing
 
+    def tell(progress: Progress) -> None:
+        if progress.message:
+            print("   ", progress.message, flush=True)
+
     def part(at: NDArray[np.int64], wide: bool) -> Part:
         chosen = crops[at]
         return Part(
@@ -222,7 +227,7 @@ def fit(
             label_smoothing=recipe.label_smoothing,
             augmentation=recipe.augmentation,
         ),
-        report=lambda done, total, message: print("   ", message, flush=True) if message else None,
+        report=tell,
     )
     pooled = pooled_features(model)
     kernel, bias = model.get_layer("logits").get_weights()

@@ -8,13 +8,13 @@ from __future__ import annotations
 import argparse
 import resource
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from hematovision.files.gate import decode
-from inference.ml.augment import WIDER, centre
+from inference.ml.augment import centre
+from inference.ml.cutting import parameters_of
 from inference.ml.data import cut_crops, list_items
 from inference.ml.fit import Part, Schedule, batches, fine_tune
 from inference.ml.network import build_classifier
@@ -26,13 +26,9 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="folder of class sub-folders")
     parser.add_argument("--weights", help="ImageNet weights of MobileNetV2; random without")
     told = parser.parse_args()
-    defaults = Settings(data=(), out=Path(), weights=told.weights)
+    defaults = Settings(out=Path(), weights=told.weights)
     parameters = defaults.preprocessing
-    wide = replace(
-        parameters,
-        size=round(parameters.size * WIDER),
-        context=parameters.context * WIDER,
-    )
+    wide = parameters_of("train", parameters)
     listing = list_items([told.data])
     start = time.perf_counter()
     crops, kept = cut_crops(listing.items, wide, decode=decode)
@@ -51,11 +47,11 @@ def main() -> None:
         augmentation=defaults.augmentation,
     )
     start = time.perf_counter()
-    made = sum(len(inputs) for inputs, _ in batches(part, parameters, schedule, 1))
+    made = sum(len(inputs) for inputs, *_ in batches(part, parameters, schedule, 1))
     alone = time.perf_counter() - start
     model = build_classifier(len(listing.classes), parameters.size, weights=told.weights)
     start = time.perf_counter()
-    fine_tune(model, part, small, parameters, schedule=schedule, report=lambda *_: None)
+    fine_tune(model, part, small, parameters, schedule=schedule)
     epoch = time.perf_counter() - start
     print(f"| one epoch of {made} crops, {parameters.size} pixels | |")
     print("| --- | --- |")

@@ -39,7 +39,7 @@ from inference.ml.sidecar import (
     read_manifest,
 )
 from inference.ml.smear import make_smear
-from inference.ml.unfamiliar import Neighbours, threshold_of
+from inference.ml.unfamiliar import NEIGHBOURS, Neighbours, threshold_of
 
 Floats = NDArray[np.floating]
 Score = Callable[[Floats], Floats]
@@ -71,7 +71,7 @@ def main() -> None:
     engine = Engine(load_bundle(options.bundle), threads=2)
     kept = TrainingFeatures.load(engine.bundle.features_path)
     home, away = home_and_away(engine, options.data)
-    scores = scores_of(kept, engine.head, engine.bundle.card.unfamiliarity["neighbours"])
+    scores = scores_of(kept, engine.head, NEIGHBOURS)
     limits = {name: limit_of(score, kept) for name, score in scores.items()}
     near = {name: score(home.features) for name, score in scores.items()}
 
@@ -102,7 +102,11 @@ def home_and_away(engine: Engine, data: Path) -> tuple[Cells, Cells]:
 
 
 def cells_of(items: list[Item], engine: Engine) -> Cells:
-    rows = kept_rows([item.group for item in items], [item.sha256 for item in items])
+    rows = kept_rows(
+        [item.group for item in items],
+        [item.label for item in items],
+        [item.sha256 for item in items],
+    )
     chosen = [items[row] for row in rows]
     crops, found = cut_crops(chosen, engine.bundle.card.preprocessing, decode=decode)
     return Cells(crops, engine.features(crops), [chosen[at] for at in found])
@@ -233,7 +237,7 @@ def left_out(kept: TrainingFeatures, home: Cells, engine: Engine) -> None:
         labels = np.unique(rest.labels, return_inverse=True)[1]
         train = rest.sides == TRAIN
         head = fit_head(rest.features[train], labels[train], classes=len(classes) - 1)
-        scores = scores_of(rest, head, engine.bundle.card.unfamiliarity["neighbours"])
+        scores = scores_of(rest, head, NEIGHBOURS)
         both = {
             key: (score(home.features[of_home != index]), score(home.features[of_home == index]))
             for key, score in scores.items()

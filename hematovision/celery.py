@@ -6,7 +6,11 @@ from typing import Any
 
 from celery import Celery
 
+from hematovision import broker
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hematovision.settings")
+
+broker.use()
 
 app = Celery("hematovision")
 app.config_from_object("django.conf:settings", namespace="CELERY")

@@ -182,6 +182,7 @@ STORAGES = {
 UPLOAD_MAX_BYTES = env.int("UPLOAD_MAX_MB", default=20) * 1024 * 1024
 UPLOAD_MAX_PIXELS = env.int("UPLOAD_MAX_MEGAPIXELS", default=50) * 1_000_000
 UPLOAD_MAX_FILES = env.int("UPLOAD_MAX_FILES", default=200)
+MODEL_UPLOAD_MAX_BYTES = env.int("MODEL_UPLOAD_MAX_MB", default=400) * 1024 * 1024
 UPLOAD_MAX_REQUEST_BYTES = env.int("UPLOAD_MAX_REQUEST_MB", default=500) * 1024 * 1024
 DATA_UPLOAD_MAX_NUMBER_FILES = UPLOAD_MAX_FILES
 FILE_UPLOAD_MAX_MEMORY_SIZE = 5 * 1024 * 1024
@@ -199,10 +200,20 @@ MODEL_BUNDLE = Path(
     env.str("MODEL_BUNDLE", default=str(BASE_DIR / "inference" / "bundles" / "default"))
 )
 ENGINE_THREADS = env.int("ENGINE_THREADS", default=1)
+ENGINES_OPEN = env.int("ENGINES_OPEN", default=4)
 ANALYSIS_CLAIM_SIZE = env.int("ANALYSIS_CLAIM_SIZE", default=32)
 ANALYSIS_LEASE_SECONDS = env.int("ANALYSIS_LEASE_SECONDS", default=120)
 ANALYSIS_MAX_ATTEMPTS = env.int("ANALYSIS_MAX_ATTEMPTS", default=3)
 REAPER_SECONDS = env.int("REAPER_SECONDS", default=15)
+
+# --- Datasets, training and other long work ---------------------------------------------------
+DATASET_MAX_BYTES = env.int("DATASET_MAX_MB", default=8192) * 1024 * 1024
+IMAGENET_WEIGHTS = env.str("IMAGENET_WEIGHTS", default="")
+JOB_LEASE_SECONDS = env.int("JOB_LEASE_SECONDS", default=60)
+JOB_MAX_ATTEMPTS = env.int("JOB_MAX_ATTEMPTS", default=3)
+JOB_LOW_PRIORITY = env.bool("JOB_LOW_PRIORITY", default=True)
+JOB_MEMORY_MB = env.int("JOB_MEMORY_MB", default=6000)
+JOB_FREE_DISK_MB = env.int("JOB_FREE_DISK_MB", default=1000)
 
 # --- Celery: the database row is the truth, the broker only a hint --------------------------
 CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default="filesystem://localhost")
@@ -224,7 +235,10 @@ else:
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_DEFAULT_QUEUE = "default"
-CELERY_TASK_ROUTES = {"analyses.tasks.analyse_queued": {"queue": "inference"}}
+CELERY_TASK_ROUTES = {
+    "analyses.tasks.analyse_queued": {"queue": "inference"},
+    "inference.tasks.work": {"queue": "training"},
+}
 CELERY_TASK_SOFT_TIME_LIMIT = 600
 CELERY_TASK_TIME_LIMIT = 660
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
@@ -236,6 +250,11 @@ CELERY_BEAT_SCHEDULE = {
     "care": {"task": "hematovision.tasks.care", "schedule": 24 * 3600},
     "reap": {
         "task": "analyses.tasks.reap",
+        "schedule": REAPER_SECONDS,
+        "options": {"expires": REAPER_SECONDS},
+    },
+    "reap_jobs": {
+        "task": "inference.tasks.reap",
         "schedule": REAPER_SECONDS,
         "options": {"expires": REAPER_SECONDS},
     },

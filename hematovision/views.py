@@ -15,8 +15,9 @@ from accounts.permissions import Role
 from accounts.selectors import people_for
 from analyses import selectors as analyses
 from analyses import viewing
+from analyses.watching import open_alerts_for
 from inference.cells import cell_class, in_order, not_recognised
-from inference.selectors import active_model_version
+from inference.registry.selectors import active_model_version
 
 RECENT_SAMPLES = 6
 
@@ -51,6 +52,8 @@ def home(request: AuthenticatedRequest) -> HttpResponse:
     context: dict[str, Any] = {
         "attention": analyses.with_counts(attention),
         "recent": analyses.with_counts(recent),
+        "unvalidated": analyses.unvalidated_of([*attention, *recent]),
+        "alerts": open_alerts_for(person),
         "model": active_model_version(),
     }
     if person.role == Role.ADMIN:

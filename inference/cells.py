@@ -22,6 +22,26 @@ CLASSES = {
     "platelet": CellClass("Platelet", "Platelets", is_white=False),
 }
 
+# What people say beyond it; a model that is trained with such cells knows them, too.
+PEOPLES_CLASSES = {
+    "band_neutrophil": CellClass("Band neutrophil", "Band neutrophils"),
+    "metamyelocyte": CellClass("Metamyelocyte", "Metamyelocytes"),
+    "myelocyte": CellClass("Myelocyte", "Myelocytes"),
+    "promyelocyte": CellClass("Promyelocyte", "Promyelocytes"),
+    "blast": CellClass("Blast", "Blasts"),
+    "reactive_lymphocyte": CellClass("Reactive lymphocyte", "Reactive lymphocytes"),
+    "plasma_cell": CellClass("Plasma cell", "Plasma cells"),
+    "smudge_cell": CellClass("Smudge cell", "Smudge cells"),
+    "giant_platelet": CellClass("Giant platelet", "Giant platelets", is_white=False),
+}
+
+# What people say where it is no cell of a class; no model learns these.
+NO_CLASS = {
+    "unidentified": CellClass("Unidentified", "Unidentified cells"),
+    "artefact": CellClass("Artefact", "Artefacts", is_white=False),
+    "duplicate": CellClass("Counted already", "Counted already", is_white=False),
+}
+
 UNFAMILIAR = "unfamiliar"
 """The flag of a cell that looks unlike those the model was trained on. It is in no class: what the
 model names is only the nearest one."""
@@ -47,8 +67,23 @@ NOT_RECOGNISED = (
 )
 
 
+_KNOWN = CLASSES | PEOPLES_CLASSES | NO_CLASS
+
+
 def cell_class(label: str) -> CellClass:
-    return CLASSES.get(label) or CellClass(label.capitalize(), f"{label.capitalize()}s")
+    name = label.replace("_", " ").capitalize()
+    return _KNOWN.get(label) or CellClass(name, f"{name}s")
+
+
+def answers_for(model_classes: Iterable[str]) -> dict[str, list[str]]:
+    """What a person can say of a cell, under headings: what the system knows, and the classes
+    that a model has learned here."""
+    kinds = in_order([*{*CLASSES, *PEOPLES_CLASSES, *model_classes}])
+    return {
+        "White cells": [label for label in kinds if cell_class(label).is_white],
+        "Other cells": [label for label in kinds if not cell_class(label).is_white],
+        "In no class": [*NO_CLASS],
+    }
 
 
 def not_recognised(classes: Iterable[str]) -> list[str]:
@@ -64,5 +99,5 @@ def _singular(kind: str) -> str:
 
 def in_order(labels: list[str]) -> list[str]:
     """Labels in the order in which a differential lists them."""
-    order = {label: position for position, label in enumerate(CLASSES)}
+    order = {label: position for position, label in enumerate(_KNOWN)}
     return sorted(labels, key=lambda label: (order.get(label, len(order)), label))

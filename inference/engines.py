@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 from django.conf import settings
 
 from inference.ml.bundle import BundleError, SchemaError, load_bundle
-from inference.selectors import bundle_folder
+from inference.registry.selectors import bundle_folder
 
 logger = logging.getLogger(__name__)
 
 OTHER_VERSION = (
     "This sample was begun with a model that this version of the program cannot run. "
-    "Upload the image to a new sample."
+    "A doctor or an admin can have it analysed again with the model in use."
 )
 
 if TYPE_CHECKING:
@@ -34,7 +34,9 @@ def engine_for(model_version: ModelVersion) -> Engine:
     return _load(str(bundle_folder(model_version)), model_version.sha256)
 
 
-@lru_cache(maxsize=2)  # the model in use and the one before it, whose samples may still be open
+@lru_cache(
+    maxsize=max(1, int(settings.ENGINES_OPEN))
+)  # models in use, and those of samples still open
 def _load(folder: str, sha256: str) -> Engine:
     # Imported here: a web process that shows no heat map needs none of them.
     import numpy as np

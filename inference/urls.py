@@ -1,6 +1,11 @@
-from django.urls import path
-
-from inference import views
+from django.urls import include, path
 
 app_name = "inference"
-urlpatterns = [path("models/", views.models, name="models")]
+urlpatterns = [
+    path("", include("inference.jobs.urls")),
+    path("", include("inference.registry.urls")),
+    path("", include("inference.exchange.urls")),
+    path("", include("inference.datasets.urls")),
+    path("", include("inference.training.urls")),
+    path("", include("inference.sites.urls")),
+]

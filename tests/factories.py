@@ -1,21 +1,24 @@
 """Rows for tests."""
 
+from collections.abc import Sequence
+from datetime import date
 from io import BytesIO
 from typing import Any
 
 import factory
 import numpy as np
+from django.utils import timezone
 from factory.django import DjangoModelFactory
 from PIL import Image
 
 from accounts.models import Site, User
 from accounts.permissions import Role
-from analyses.models import Analysis, Cell, Prediction, Sample, SampleImage
+from analyses.models import Analysis, Cell, Prediction, Sample, SampleImage, WatchAlert
 from hematovision.files import store
 from hematovision.files.models import StoredImage
 from inference.ml.preprocess import Preprocessing
 from inference.ml.smear import make_smear
-from inference.models import Deployment, ModelVersion
+from inference.models import Dataset, DatasetImage, DatasetVersion, Deployment, Job, ModelVersion
 
 PASSWORD = "correct-horse-battery"
 
@@ -64,9 +67,34 @@ class ModelVersionFactory(DjangoModelFactory[ModelVersion]):
     )
 
 
+class DatasetFactory(DjangoModelFactory[Dataset]):
+    class Meta:
+        model = Dataset
+
+    name = factory.Sequence(lambda n: f"Dataset {n}")
+
+
+class DatasetVersionFactory(DjangoModelFactory[DatasetVersion]):
+    """A version without pictures; `dataset_version` makes one with them."""
+
+    class Meta:
+        model = DatasetVersion
+
+    dataset = factory.SubFactory(DatasetFactory)
+    number = factory.LazyAttribute(lambda o: o.dataset.versions.count() + 1)
+    source = DatasetVersion.Source.ZIP
+
+
 def activate(model_version: ModelVersion) -> ModelVersion:
     Deployment.objects.create(model_version=model_version)
     return model_version
+
+
+class JobFactory(DjangoModelFactory[Job]):
+    class Meta:
+        model = Job
+
+    kind = Job.Kind.TRAINING
 
 
 class StoredImageFactory(DjangoModelFactory[StoredImage]):
@@ -134,6 +162,20 @@ class PredictionFactory(DjangoModelFactory[Prediction]):
     flags = factory.LazyFunction(list)
 
 
+class WatchAlertFactory(DjangoModelFactory[WatchAlert]):
+    class Meta:
+        model = WatchAlert
+
+    site = factory.SubFactory(SiteFactory)
+    model_version = factory.SubFactory(ModelVersionFactory)
+    measure = WatchAlert.Measure.OVERRIDE
+    week = date(2026, 3, 2)
+    cells = 40
+    value = 0.3
+    low = 0.0
+    high = 0.1
+
+
 def picture(
     width: int = 64, height: int = 48, *, seed: int = 0, format: str = "PNG", **options: Any
 ) -> bytes:
@@ -177,3 +219,45 @@ def analysed_sample(
             cell = CellFactory.create(sample_image=image, position=position, x=40 + 100 * position)
             PredictionFactory.create(cell=cell, model_version=model_version)
     return sample
+
+
+def dataset_version(
+    labels: Sequence[str] = ("lymphocyte", "neutrophil"),
+    *,
+    each: int = 3,
+    groups: int | None = None,
+    seed: int = 0,
+    **values: Any,
+) -> DatasetVersion:
+    """A ready version of synthetic smears of one cell, ``each`` of a label, in the store.
+
+    With ``groups`` the source photographs are known: so many of each label, in turn.
+    """
+    version = DatasetVersionFactory.create(**values)
+    for number, label in enumerate(label for label in labels for _ in range(each)):
+        data = smear(seed + number, white_cells=1)
+        sha256 = store.write(data)
+        stored, _ = StoredImage.objects.get_or_create(
+            sha256=sha256,
+            defaults={"format": "PNG", "width": 320, "height": 240, "size": len(data)},
+        )
+        DatasetImage.objects.create(
+            version=version,
+            stored_image=stored,
+            file_name=f"{label}/{number}.png",
+            label=label,
+            group=f"{label}-{number % groups}" if groups else "",
+        )
+    version.ready_at = timezone.now()
+    version.manifest_sha256 = "0" * 64
+    version.groups_known = groups is not None
+    version.summary = {
+        "pictures": each * len(labels),
+        "photographs": groups and groups * len(labels),
+        "classes": dict.fromkeys(labels, each),
+        "left_out": 0,
+        "sentences": [],
+        "compared": None,
+    }
+    version.save()
+    return version

@@ -8,16 +8,19 @@ import contextlib
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 from urllib.error import URLError
 from urllib.request import urlopen
+
+import psycopg
 
 from scripts.supervisor import environment, read_procfile
 from tests.services import free_port, new_database, redis_server
@@ -89,6 +92,18 @@ class RunningSystem:
         if command.returncode:
             raise RuntimeError(f"manage.py {' '.join(arguments)} failed:\n{command.stderr}")
         return command.stdout
+
+    def row(self, query: str) -> tuple[Any, ...]:
+        """The first row of a query, read beside the running system: fast enough to act in time."""
+        if url := self.variables.get("DATABASE_URL"):
+            with psycopg.connect(url) as connection:
+                row = connection.execute(query).fetchone()
+        else:
+            database = sqlite3.connect(self.folder / "data" / "db.sqlite3", timeout=20)
+            with closing(database) as connection:
+                row = connection.execute(query).fetchone()
+        assert row, query
+        return tuple(row)
 
     def start(self, name: str) -> None:
         """Start one of the Procfile's processes; its output goes to log(name)."""

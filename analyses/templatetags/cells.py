@@ -2,7 +2,7 @@
 
 from django import template
 
-from analyses.models import Prediction, SampleImage
+from analyses.models import Cell, Prediction, SampleImage
 from hematovision.formats import percent
 from inference.cells import PICTURE_FLAGS, UNFAMILIAR, cell_class, in_order
 
@@ -16,9 +16,15 @@ def cell_name(label: str) -> str:
 
 
 @register.filter
-def shown_as(prediction: Prediction) -> str:
-    """The class under which a cell is shown and counted; an unfamiliar one is in none."""
-    return UNFAMILIAR if UNFAMILIAR in prediction.flags else prediction.label
+def shown_as(cell: Cell) -> str:
+    """The class under which a cell is shown and counted: a person's answer, else the model's. One
+    that is unfamiliar to the model is in none; "" while nobody has answered."""
+    if cell.review:
+        return cell.review.label
+    said: list[Prediction] = cell.current_predictions  # type: ignore[attr-defined]
+    if not said:
+        return ""
+    return UNFAMILIAR if UNFAMILIAR in said[0].flags else said[0].label
 
 
 @register.filter

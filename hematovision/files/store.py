@@ -4,8 +4,10 @@ A file is written to a temporary name on the same disk, flushed, then renamed: a
 whole of it or nothing, and two writers of the same bytes end with one file.
 """
 
+import ctypes
 import hashlib
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Callable
@@ -21,7 +23,7 @@ class StoreError(RuntimeError):
 def write(data: bytes) -> str:
     """Store the bytes and return their SHA-256 in hexadecimal. Idempotent."""
     sha256 = hashlib.sha256(data).hexdigest()
-    path = _path(sha256)
+    path = path_of(sha256)
     if not path.exists():
         _write_and_rename(path, data, durable=True)
     return sha256
@@ -34,7 +36,7 @@ def read(sha256: str) -> bytes:
         StoreError: there is no such file, or its bytes are no longer those that were stored.
     """
     try:
-        data = _path(sha256).read_bytes()
+        data = path_of(sha256).read_bytes()
     except OSError as error:
         raise StoreError(
             f"The stored file {sha256[:12]} cannot be read: {error.strerror}."
@@ -42,6 +44,11 @@ def read(sha256: str) -> bytes:
     if hashlib.sha256(data).hexdigest() != sha256:
         raise StoreError(f"The stored file {sha256[:12]} is damaged: restore it from a backup.")
     return data
+
+
+def path_of(sha256: str) -> Path:
+    """Where a stored file lies, for a reader that checks the bytes itself."""
+    return Path(settings.MEDIA_ROOT) / "sha256" / sha256[:2] / sha256[2:4] / sha256
 
 
 def derived(sha256: str, name: str, make: Callable[[], bytes]) -> bytes:
@@ -58,6 +65,60 @@ def derived(sha256: str, name: str, make: Callable[[], bytes]) -> bytes:
         return data
 
 
+class Staging:
+    """Files on their way into the store, in a folder of their own on its disk.
+
+    For many files at once: they are flushed together, 0.2 ms a file where `write` takes 1 ms on a
+    fast disk and far more on one that turns. Nothing is in the store before `move_in`, and
+    `discard` leaves no trace.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def add(self, data: bytes, sha256: str) -> None:
+        """Write a file; it may be lost until `flush`."""
+        (self._folder / sha256).write_bytes(data)
+
+    def read(self, sha256: str) -> bytes:
+        """The bytes of a file, in whichever of the two places it lies."""
+        try:
+            return (self._folder / sha256).read_bytes()
+        except FileNotFoundError:
+            return read(sha256)
+
+    def flush(self) -> None:
+        """Return when all that was added outlasts a power cut."""
+        _flush_disk_of(self._folder)
+
+    def move_in(self) -> None:
+        """Put every file into the store. Idempotent."""
+        for file in sorted(self._folder.iterdir()):
+            path = path_of(file.name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file.replace(path)  # the same bytes, should it be there already
+        _flush_disk_of(self._folder)
+
+    def discard(self) -> None:
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _flush_disk_of(folder: Path) -> None:
+    """Flush a whole file system: one wait for any number of files."""
+    library = ctypes.CDLL(None, use_errno=True)
+    if not hasattr(library, "syncfs"):  # not Linux
+        os.sync()
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        if library.syncfs(descriptor):
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
+    finally:
+        os.close(descriptor)
+
+
 def remove_broken_uploads(*, older_than: float = 24 * 3600) -> int:
     """Remove temporary files that a killed process left behind; return their number.
 
@@ -70,10 +131,6 @@ def remove_broken_uploads(*, older_than: float = 24 * 3600) -> int:
     for path in old:
         path.unlink(missing_ok=True)
     return len(old)
-
-
-def _path(sha256: str) -> Path:
-    return Path(settings.MEDIA_ROOT) / "sha256" / sha256[:2] / sha256[2:4] / sha256
 
 
 def _write_and_rename(path: Path, data: bytes, *, durable: bool) -> None:

@@ -1,10 +1,23 @@
 """Bounds on what an upload may write to disk, before any view sees it."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
 from django.core.files.uploadhandler import FileUploadHandler
+
+View = TypeVar("View", bound=Callable[..., Any])
+
+
+def takes_files_up_to(setting: str) -> Callable[[View], View]:
+    """A view whose files may be as large as this setting says, and not as a picture."""
+
+    def declare(view: View) -> View:
+        view.upload_setting = setting  # type: ignore[attr-defined]
+        return view
+
+    return declare
 
 
 class BoundedUploadHandler(FileUploadHandler):
@@ -29,7 +42,9 @@ class BoundedUploadHandler(FileUploadHandler):
             )
 
     def receive_data_chunk(self, raw_data: bytes, start: int) -> bytes | None:
-        return raw_data if start <= settings.UPLOAD_MAX_BYTES else None
+        match = self.request.resolver_match if self.request else None
+        setting = getattr(match and match.func, "upload_setting", "UPLOAD_MAX_BYTES")
+        return raw_data if start <= getattr(settings, setting) else None
 
     def file_complete(self, file_size: int) -> None:
         return None  # the handlers after this one make the file

@@ -1,8 +1,8 @@
 """Adapt a model to a laboratory with some labelled cells of its own, without TensorFlow.
 
 The network stays; its last layer is fitted anew on the site's cells and on the features of
-home's training, which travel in the bundle. ``model.keras`` does not go into the new bundle:
-its last layer would be another than that of ``head.npz``.
+home's training, which travel in the bundle. ``model.keras`` stays as it is, for whoever goes on
+training from the new bundle: the last layer is that of ``head.npz``, in every bundle.
 """
 
 from __future__ import annotations
@@ -19,13 +19,15 @@ from numpy.typing import NDArray
 from inference.ml.bundle import (
     FEATURES_NAME,
     HEAD_NAME,
+    KERAS_NAME,
     MANIFEST_NAME,
     TFLITE_NAME,
     Bundle,
+    BundleError,
     load_bundle,
 )
 from inference.ml.calibrate import temperature_note
-from inference.ml.data import DataError, Decode, Item, Listing, count_by, cut_crops, list_items
+from inference.ml.data import DataError, Decode, Item, Listing, count_by, cut_crops
 from inference.ml.engine import Engine, softmax
 from inference.ml.evaluation.figures import evaluate
 from inference.ml.evaluation.leakage import trained_on, with_photographs
@@ -66,9 +68,6 @@ class Settings:
     ----------
     bundle : Path
         The model to adapt.
-    data, groups : tuple of Path
-        Folders of class sub-folders; tables of source photographs. A class that the model
-        does not know is added to it.
     out : Path
         Folder of the new bundle.
     cells : int or None
@@ -81,9 +80,7 @@ class Settings:
     """
 
     bundle: Path
-    data: tuple[Path, ...]
     out: Path
-    groups: tuple[Path, ...] = ()
     cells: int | None = None
     held_out: float = 0.3
     seed: int = 0
@@ -116,12 +113,16 @@ class Site:
     groups_unknown: tuple[str, ...]
 
 
-def adapt(settings: Settings, report: Report = lambda *_: None, *, decode: Decode) -> Bundle:
+def adapt(
+    settings: Settings, listing: Listing, report: Report = lambda *_: None, *, decode: Decode
+) -> Bundle:
     """Fit a model's last layer to a site and write the bundle.
 
     Parameters
     ----------
     settings : Settings
+    listing : Listing
+        The site's cells. A class that the model does not know is added to it.
     report : callable
     decode : callable
         From a file's bytes to its pixels, as serving does it.
@@ -133,7 +134,11 @@ def adapt(settings: Settings, report: Report = lambda *_: None, *, decode: Decod
     """
     check_target(settings.out)
     bundle = load_bundle(settings.bundle)
-    site = read_site(bundle, settings, report, decode=decode)
+    return adapt_to(settings, bundle, read_site(bundle, listing, report, decode=decode))
+
+
+def adapt_to(settings: Settings, bundle: Bundle, site: Site) -> Bundle:
+    """The same for a site whose cells have been read."""
     home = TrainingFeatures.load(bundle.features_path)
     learned, held_out = divide(site.cells, settings)
     home, cells = thinned(home, site.cells.where(learned))
@@ -144,6 +149,8 @@ def adapt(settings: Settings, report: Report = lambda *_: None, *, decode: Decod
     metrics = _metrics(bundle, home, site, held_out, fit, settings.seed)
     with bundle_draft(settings.out) as draft:
         shutil.copy(bundle.tflite_path, draft / TFLITE_NAME)
+        if KERAS_NAME in bundle.card.files:
+            shutil.copy(bundle.keras_path, draft / KERAS_NAME)
         fit.head.save(draft / HEAD_NAME)
         home.with_more(cells).save(draft / FEATURES_NAME)
         sides = {**dict.fromkeys(learned, "train"), **dict.fromkeys(held_out, "test")}
@@ -185,18 +192,29 @@ def adapt(settings: Settings, report: Report = lambda *_: None, *, decode: Decod
 
 
 def read_site(
-    bundle: Bundle, settings: Settings, report: Report = lambda *_: None, *, decode: Decode
+    bundle: Bundle, listing: Listing, report: Report = lambda *_: None, *, decode: Decode
 ) -> Site:
-    """List, cut and describe a site's cells by the network's features.
+    """Cut a site's cells out and describe them by the network's features.
 
     Raises
     ------
     DataError
         If the model was made with some of the pictures, or a picture cannot be used.
+    BundleError
+        If the model brings nothing of its training along.
     """
-    listing = list_items(settings.data, settings.groups)
+    if not bundle.training_known:
+        raise BundleError(
+            f"{bundle.version} was trained elsewhere and brings none of the cells of its training "
+            "along, which an adaptation learns from beside the new ones. Adapt a model that was "
+            "trained here."
+        )
     items = _unseen(listing, bundle)
-    rows = kept_rows([item.group for item in items], [item.sha256 for item in items])
+    rows = kept_rows(
+        [item.group for item in items],
+        [item.label for item in items],
+        [item.sha256 for item in items],
+    )
     chosen = [items[row] for row in rows]
     done = 0
 
@@ -245,6 +263,7 @@ def thinned(
     learned = np.flatnonzero(both.sides == TRAIN)
     kept = kept_rows(
         both.groups[learned].tolist(),
+        both.labels[learned].astype(str).tolist(),
         both.shas[learned].tolist(),
         most=max(most - (len(both) - len(learned)), 1),
     )

@@ -2,8 +2,12 @@
 
 ``model.tflite`` goes from a crop to its feature map and ``head.npz`` from there to the
 answer; ``features.npz`` and ``manifest.csv.gz`` are what is left of the training data
-(see `inference.ml.sidecar`); ``model.keras``, if there, is what training goes on from.
+(see `inference.ml.sidecar`); ``model.keras``, if there, is what training goes on from, but for
+its last layer, which may be that of the model this one was adapted from.
 ``card.json`` says everything else, with the SHA-256 of all of them.
+
+A model that was trained elsewhere comes without what is left of training: nothing is known of
+the pictures it has seen, so it cannot tell what is unfamiliar, and its card says so.
 """
 
 from __future__ import annotations
@@ -16,10 +20,13 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from inference.ml.preprocess import Preprocessing
+from inference.ml.preprocess import AREA, CELL, Preprocessing
 from inference.ml.views import VIEWS
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+_READ = (2, 3)
+"""Cards of schema 2 know one region and one interpolation, and say neither."""
+
 CARD_NAME = "card.json"
 TFLITE_NAME = "model.tflite"
 HEAD_NAME = "head.npz"
@@ -30,7 +37,8 @@ KERAS_NAME = "model.keras"
 SCORE = "cosine-knn"
 """Of unfamiliarity, see `inference.ml.unfamiliar`; there is no other yet."""
 
-_NEEDED = (TFLITE_NAME, HEAD_NAME, FEATURES_NAME, MANIFEST_NAME)
+_NEEDED = (TFLITE_NAME, HEAD_NAME)
+_OF_TRAINING = (FEATURES_NAME, MANIFEST_NAME)
 
 
 class BundleError(Exception):
@@ -61,9 +69,10 @@ class Card:
     network : dict
         ``backbone``; its ``width``; how many ``features`` its last map has; over how many
         ``views`` (symmetries of the square) answers are averaged.
-    unfamiliarity : dict
+    unfamiliarity : dict or None
         The ``score``, how many ``neighbours`` it looks at, the ``threshold`` over which a
-        cell is flagged, and the ``share`` of home's cells that may be.
+        cell is flagged, and the ``share`` of home's cells that may be. None if the model's
+        training is not known: then nothing is flagged as unfamiliar.
     temperature : float
         Divides the logits before softmax.
     thresholds : dict
@@ -81,7 +90,7 @@ class Card:
     preprocessing: Preprocessing
     finder_version: str
     network: dict[str, Any]
-    unfamiliarity: dict[str, Any]
+    unfamiliarity: dict[str, Any] | None
     temperature: float
     thresholds: dict[str, float]
     metrics: dict[str, Any]
@@ -107,16 +116,21 @@ class Card:
         values = json.loads(text)
         if not isinstance(values, dict):
             raise ValueError("it is no object")
-        if values.get("schema") != SCHEMA_VERSION:
+        if values.get("schema") not in _READ:
             raise SchemaError(
                 f"its schema is {values.get('schema')}, and this version of the program reads "
-                f"{SCHEMA_VERSION}"
+                f"{' and '.join(map(str, _READ))}"
             )
         missing = {field.name for field in fields(cls)} ^ set(values)
         if missing:
             raise ValueError(f"these entries are missing or unknown: {', '.join(sorted(missing))}")
         try:
             values["classes"] = tuple(values["classes"])
+            if values["schema"] == 2:
+                values["preprocessing"] = {
+                    "region": CELL,
+                    "interpolation": AREA,
+                } | values["preprocessing"]
             values["preprocessing"] = Preprocessing.from_dict(values["preprocessing"])
             card = cls(**values)
             card._check()
@@ -140,15 +154,22 @@ class Card:
             raise ValueError("its network is not backbone, width, features and views")
         if self.network["features"] < 1 or self.network["views"] not in VIEWS:
             raise ValueError(f"its network has no features, or views are not in {VIEWS}")
-        if set(self.unfamiliarity) != {"score", "neighbours", "threshold", "share"}:
-            raise ValueError("its unfamiliarity is not score, neighbours, threshold and share")
-        if self.unfamiliarity["score"] != SCORE or self.unfamiliarity["neighbours"] < 1:
-            raise ValueError("its score of unfamiliarity is none that this program knows")
-        if not 0 <= self.unfamiliarity["threshold"] <= 2:
-            raise ValueError("its threshold of unfamiliarity is not in 0 to 2")
-        lacking = set(_NEEDED) - set(dict(self.files))
+        needed = set(_NEEDED)
+        if self.unfamiliarity is not None:
+            needed |= set(_OF_TRAINING)
+            self._check_unfamiliarity(self.unfamiliarity)
+        lacking = needed - set(dict(self.files))
         if lacking:
             raise ValueError(f"it has no SHA-256 of {', '.join(sorted(lacking))}")
+
+    @staticmethod
+    def _check_unfamiliarity(told: dict[str, Any]) -> None:
+        if set(told) != {"score", "neighbours", "threshold", "share"}:
+            raise ValueError("its unfamiliarity is not score, neighbours, threshold and share")
+        if told["score"] != SCORE or told["neighbours"] < 1:
+            raise ValueError("its score of unfamiliarity is none that this program knows")
+        if not 0 <= told["threshold"] <= 2:
+            raise ValueError("its threshold of unfamiliarity is not in 0 to 2")
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +196,11 @@ class Bundle:
     @property
     def classes(self) -> tuple[str, ...]:
         return self.card.classes
+
+    @property
+    def training_known(self) -> bool:
+        """Whether it says which pictures it was made with, and can tell what is unlike them."""
+        return self.card.unfamiliarity is not None
 
     @property
     def tflite_path(self) -> Path:

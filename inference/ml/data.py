@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from contextlib import closing
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -33,7 +34,7 @@ class DataError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A labelled picture of one cell.
+    """A labelled cell: the main cell of a picture, or one of several with a box of its own.
 
     Attributes
     ----------
@@ -41,11 +42,15 @@ class Item:
     dataset : str
         The last two parts of its folder's path, e.g. ``bccd/TRAIN``.
     label : str
-        Its class folder's name in lower case.
+        Its class, in lower case.
     group : str
         The source photograph, unique over all data sets.
     sha256 : str
-        Of the file.
+        Of the file. Items of one file are of one photograph.
+    box : Box or None
+        Where the cell lies; None for the main cell, as the finder sees it.
+    part : str
+        Where the one who gave it had put it: ``train``, ``test`` or nowhere.
     """
 
     path: Path
@@ -53,6 +58,13 @@ class Item:
     label: str
     group: str
     sha256: str
+    box: Box | None = None
+    part: str = ""
+
+    @property
+    def key(self) -> tuple[str, Box | None]:
+        """What is classified, whatever it is called."""
+        return self.sha256, self.box
 
     @property
     def stratum(self) -> str:
@@ -71,9 +83,77 @@ class Listing:
         return tuple(sorted({item.label for item in self.items}))
 
     def fingerprint(self) -> str:
-        """SHA-256 over every file's class and content, whatever the order."""
-        lines = sorted(f"{item.label} {item.sha256}" for item in self.items)
+        """SHA-256 over every cell's class and content, whatever the order."""
+        lines = sorted(_line(item) for item in self.items)
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def make_listing(
+    items: Iterable[Item],
+    *,
+    photographs: Sequence[Hashable | None] | None = None,
+    groups_unknown: Sequence[str] = (),
+) -> Listing:
+    """A listing of items, wherever they come from.
+
+    Parameters
+    ----------
+    items : iterable of Item
+        Those that share their bytes become one group.
+    photographs : sequence, optional
+        What else makes two items one group, e.g. the photograph that a table names; one for
+        each item, or None for no more than its group says.
+    groups_unknown : sequence of str
+        Data sets whose source photographs nobody has told.
+
+    Raises
+    ------
+    DataError
+        If a cell, which is a file and a box in it, is in two classes, or a class is called
+        like a flag.
+    """
+    listed = list(items)
+    for item in listed:
+        if item.label.lower() in RESERVED:
+            raise DataError(
+                f"The class {item.label} is called like a mark that cells get, which no class may "
+                "be. Rename it, or leave it out if its cells are of no class."
+            )
+    return Listing(
+        _with_groups_merged(listed, photographs or [None] * len(listed)), tuple(groups_unknown)
+    )
+
+
+def relabelled(listing: Listing, class_map: Mapping[str, str]) -> Listing:
+    """A listing with other classes.
+
+    Parameters
+    ----------
+    listing : Listing
+    class_map : mapping of str to str
+        From label to class; an empty class leaves the label's items out. A label that is not
+        in it stays.
+
+    Raises
+    ------
+    DataError
+        If it names a label that no item has, or a class is called like a flag.
+    """
+    strange = sorted(set(class_map) - set(listing.classes))
+    if strange:
+        raise DataError(
+            f"The class map names {', '.join(strange)}, but the pictures are of "
+            f"{', '.join(listing.classes)}. Correct it."
+        )
+    items = [
+        replace(item, label=label)
+        for item in listing.items
+        if (label := class_map.get(item.label, item.label).strip().lower())
+    ]
+    left = {item.dataset for item in items}
+    return make_listing(
+        items, groups_unknown=[name for name in listing.groups_unknown if name in left]
+    )
 
 
 def list_items(folders: Sequence[Path], group_tables: Sequence[Path] = ()) -> Listing:
@@ -126,24 +206,32 @@ def list_items(folders: Sequence[Path], group_tables: Sequence[Path] = ()) -> Li
             )
             for path, photograph, sha in zip(files, photographs, hashes, strict=True)
         ]
-    return Listing(_with_groups_merged(items, named), tuple(unknown))
+    return make_listing(items, photographs=named, groups_unknown=unknown)
 
 
 def _with_groups_merged(
-    items: list[Item], photographs: Sequence[tuple[int, str] | None]
+    items: Sequence[Item], photographs: Sequence[Hashable | None]
 ) -> list[Item]:
     """Put into one group what shares its bytes or its photograph, in whatever folder it lies."""
-    first: dict[str | tuple[int, str], Item] = {}
+    cells: dict[Hashable, Item] = {}
+    first: dict[Hashable, Item] = {}
     pairs = []
     for item, photograph in zip(items, photographs, strict=True):
-        same = first.setdefault(item.sha256, item)
+        same = cells.setdefault(item.key, item)
         if same.label != item.label:
+            where = f", in the same box {item.box}" if item.box else ""
             raise DataError(
-                f"{same.path} and {item.path} are the same file in two classes. Remove one."
+                f"{same.path} ({same.label}) and {item.path} ({item.label}) are the same file in "
+                f"two classes{where}. Remove one."
             )
-        keys: list[str | tuple[int, str]] = [item.sha256, *([photograph] if photograph else [])]
+        keys = [item.sha256, *([] if photograph is None else [photograph])]
         pairs += [(first.setdefault(key, item).group, item.group) for key in keys]
     return regrouped(items, pairs)
+
+
+def _line(item: Item) -> str:
+    box = "" if item.box is None else " {},{},{},{}".format(*astuple(item.box))
+    return f"{item.label} {item.sha256}{box}"
 
 
 def regrouped(items: Sequence[Item], pairs: Iterable[tuple[str, str]]) -> list[Item]:
@@ -191,7 +279,7 @@ def cut_crops(
     advance: Callable[[], None] = lambda: None,
     workers: int = 2,
 ) -> tuple[NDArray[np.uint8], list[int]]:
-    """Cut the main cell out of each picture.
+    """Cut each item's cell out: that of its box, or the main cell, which is looked for.
 
     Parameters
     ----------
@@ -214,21 +302,39 @@ def cut_crops(
         If a picture cannot be read.
     """
 
-    def cut(item: Item) -> NDArray[np.uint8] | None:
-        try:
-            return main_cell_crop(decode(item.path.read_bytes()), item.label, parameters)
-        except (OSError, ValueError) as error:
-            raise DataError(f"{item.path} cannot be used: {error} Remove or mend it.") from error
-
     crops = np.empty((len(items), parameters.size, parameters.size, 3), np.uint8)
     kept: list[int] = []
-    with ThreadPoolExecutor(workers) as pool:
-        for position, crop in enumerate(pool.map(cut, items)):
+    with closing(each_crop(items, parameters, decode=decode, workers=workers)) as cut:
+        for position, crop in enumerate(cut):
             if crop is not None:
                 crops[len(kept)] = crop
                 kept.append(position)
             advance()
     return crops[: len(kept)], kept
+
+
+def each_crop(
+    items: Sequence[Item], parameters: Preprocessing, *, decode: Decode, workers: int = 2
+) -> Generator[NDArray[np.uint8] | None, None, None]:
+    """The crop of each item in turn, or None where no cell is found; see `cut_crops`.
+
+    Close it to stop early: what is not yet cut then stays uncut.
+    """
+
+    def cut(item: Item) -> NDArray[np.uint8] | None:
+        try:
+            image = decode(item.path.read_bytes())
+            if item.box is None:
+                return main_cell_crop(image, item.label, parameters)
+            return crop_cell(prepare(image, parameters), item.box, parameters)
+        except (OSError, ValueError) as error:
+            raise DataError(f"{item.path} cannot be used: {error} Remove or mend it.") from error
+
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            yield from pool.map(cut, items)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _class_files(folder: Path) -> list[Path]:
@@ -243,12 +349,6 @@ def _class_files(folder: Path) -> list[Path]:
     )
     if not files:
         raise DataError(f"{folder} has no sub-folders with pictures, one for each class.")
-    reserved = {path.parent for path in files if path.parent.name.lower() in RESERVED}
-    if reserved:
-        raise DataError(
-            f"{min(reserved)} is called like a mark that cells get, which no class may be. "
-            "Rename the folder, or move it elsewhere if its cells are of no class."
-        )
     return files
 
 

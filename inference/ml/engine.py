@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from inference.ml.bundle import Bundle, BundleError
 from inference.ml.finder import Box, find_cells
 from inference.ml.litert import FeatureNetwork
-from inference.ml.preprocess import crop_cell, prepare
+from inference.ml.preprocess import CELL, crop_cell, prepare
 from inference.ml.quality import Quality, measure_quality
 from inference.ml.sidecar import TRAIN, Head, TrainingFeatures
 from inference.ml.unfamiliar import Neighbours
@@ -26,6 +26,7 @@ UNCERTAIN = "uncertain"
 UNFAMILIAR = "unfamiliar"
 BORDER = "border"
 NO_CELL = "no_cell"
+SEVERAL_CELLS = "several_cells"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,29 +42,35 @@ class CellPrediction:
         Its calibrated probability.
     probabilities : dict
         Of every class, in the bundle's order.
-    unfamiliarity : float
-        Distance to the nearest cells of training, 0 to 2.
+    unfamiliarity : float or None
+        Distance to the nearest cells of training, 0 to 2; None if these are not known.
     flags : tuple of str
         ``uncertain``: under the class's threshold; ``unfamiliar``: unlike anything in
         training, so that neither class nor confidence means much; ``border``: cut off
-        by the picture's edge, so that part of the cell was not seen.
+        by the picture's edge, so that part of the cell was not seen; ``several_cells``: the
+        answer is one for the whole picture, in which there are others.
     """
 
     box: Box
     label: str
     confidence: float
     probabilities: dict[str, float]
-    unfamiliarity: float
+    unfamiliarity: float | None
     flags: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class PictureResult:
-    """The cells of a picture, main cell first, how long it took in milliseconds, and how
-    good the picture is: all that a picture takes is ``find_ms`` + ``engine_ms`` +
-    ``quality_ms``."""
+    """What is said of the cells of a picture, main cell first, how long it took in
+    milliseconds, and how good the picture is: all that a picture takes is ``find_ms`` +
+    ``engine_ms`` + ``quality_ms``.
+
+    ``boxes`` are of all cells; of those after the main one a model of whole pictures says
+    nothing.
+    """
 
     cells: list[CellPrediction]
+    boxes: list[Box]
     find_ms: float
     engine_ms: float
     quality: Quality
@@ -116,11 +123,14 @@ class Engine:
                 "Copy the bundle again or update ai-edge-litert."
             ) from error
         self.head = Head.load(bundle.head_path)
-        references = TrainingFeatures.load(bundle.features_path).of_side(TRAIN).features
-        self._neighbours = Neighbours(references, card.unfamiliarity["neighbours"])
         width, classes = card.network["features"], len(bundle.classes)
-        shapes = self._network.shape[-1], self.head.kernel.shape, references.shape[1]
-        if shapes != (width, (width, classes), width):
+        shapes = {self._network.shape[-1], self.head.kernel.shape[0]}
+        self._neighbours = None
+        if card.unfamiliarity is not None:
+            references = TrainingFeatures.load(bundle.features_path).of_side(TRAIN).features
+            self._neighbours = Neighbours(references, card.unfamiliarity["neighbours"])
+            shapes.add(references.shape[1])
+        if shapes != {width} or len(self.head.bias) != classes:
             raise BundleError(
                 f"The network of the model at {bundle.path} does not have the shapes that "
                 "its card describes. Train or copy the bundle again."
@@ -156,11 +166,13 @@ class Engine:
         quality = measure_quality(image)
         quality_ms = (time.perf_counter() - done) * 1e3
         return PictureResult(
-            cells, (found - start) * 1e3, (done - found) * 1e3, quality, quality_ms
+            cells, boxes, (found - start) * 1e3, (done - found) * 1e3, quality, quality_ms
         )
 
     def predict_boxes(self, image: NDArray[np.uint8], boxes: Sequence[Box]) -> list[CellPrediction]:
         """Classify the cells in given boxes of a picture, in their order.
+
+        A model of whole pictures answers once, for the first of them.
 
         Raises
         ------
@@ -171,15 +183,21 @@ class Engine:
             return []
         parameters = self.bundle.card.preprocessing
         prepared = prepare(image, parameters)
-        crops = np.stack([crop_cell(prepared, box, parameters) for box in boxes])
-        return self.predictions(self.features(crops), boxes, image)
+        told = list(boxes) if parameters.region == CELL else [boxes[0]]
+        crops = np.stack([crop_cell(prepared, box, parameters) for box in told])
+        said = self.predictions(self.features(crops), told, image)
+        if len(told) == len(boxes):
+            return said
+        return [replace(one, flags=(*one.flags, SEVERAL_CELLS)) for one in said]
 
     def predictions(
         self, features: NDArray[np.float32], boxes: Sequence[Box], image: NDArray[np.uint8]
     ) -> list[CellPrediction]:
         """The answers for cells of a picture whose features (N, D) are known."""
         height, width = image.shape[:2]
-        told = zip(boxes, self._probabilities(features), self.unfamiliarity(features), strict=True)
+        known = self._neighbours is not None
+        distances = self.unfamiliarity(features) if known else [None] * len(features)
+        told = zip(boxes, self._probabilities(features), distances, strict=True)
         return [self._prediction(box, row, far, (height, width)) for box, row, far in told]
 
     def probabilities(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -201,7 +219,15 @@ class Engine:
         return self._network.features(crops)
 
     def unfamiliarity(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """How far (N,) features (N, D) are from the nearest of training, 0 to 2."""
+        """How far (N,) features (N, D) are from the nearest of training, 0 to 2.
+
+        Raises
+        ------
+        ValueError
+            If the model's training is not known.
+        """
+        if self._neighbours is None:
+            raise ValueError(f"Nothing is known of the cells that {self.bundle.version} has seen.")
         return self._neighbours.distances(features)
 
     def run(
@@ -237,7 +263,7 @@ class Engine:
         return softmax(self.head.logits(features) / np.float32(self.bundle.card.temperature))
 
     def _prediction(
-        self, box: Box, row: NDArray[np.float32], distance: float, shape: tuple[int, int]
+        self, box: Box, row: NDArray[np.float32], distance: float | None, shape: tuple[int, int]
     ) -> CellPrediction:
         best = int(row.argmax())
         label, confidence = self.bundle.classes[best], float(row[best])
@@ -245,14 +271,16 @@ class Engine:
         flags = []
         if not confidence >= card.thresholds[label]:  # not a number is not certain
             flags.append(UNCERTAIN)
-        if not distance <= card.unfamiliarity["threshold"]:
+        known = card.unfamiliarity
+        if known is not None and distance is not None and not distance <= known["threshold"]:
             flags.append(UNFAMILIAR)
         if touches_border(box, shape):
             flags.append(BORDER)
         probabilities = {
             name: float(value) for name, value in zip(self.bundle.classes, row, strict=True)
         }
-        return CellPrediction(box, label, confidence, probabilities, float(distance), tuple(flags))
+        far = None if distance is None else float(distance)
+        return CellPrediction(box, label, confidence, probabilities, far, tuple(flags))
 
 
 def touches_border(box: Box, shape: tuple[int, int]) -> bool:

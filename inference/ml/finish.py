@@ -15,7 +15,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from inference.ml.augment import centre
-from inference.ml.bundle import Bundle
+from inference.ml.bundle import Bundle, load_bundle
 from inference.ml.calibrate import (
     balanced_weights,
     confidence_thresholds,
@@ -29,7 +29,14 @@ from inference.ml.export import head_of, to_tflite, write_bundle
 from inference.ml.fit import Part
 from inference.ml.litert import FeatureNetwork
 from inference.ml.settings import Settings
-from inference.ml.sidecar import TRAIN, VALIDATION, ManifestRow, TrainingFeatures, kept_rows
+from inference.ml.sidecar import (
+    TRAIN,
+    VALIDATION,
+    ManifestRow,
+    TrainingFeatures,
+    kept_rows,
+    training_rows,
+)
 from inference.ml.split import Side
 from inference.ml.unfamiliar import describe
 
@@ -45,6 +52,7 @@ def finish(
     settings: Settings,
     history: list[dict[str, float]],
     code_version: str,
+    start: Bundle | None = None,
 ) -> Bundle:
     """Calibrate and measure a trained network, and write its bundle to `settings.out`.
 
@@ -61,6 +69,8 @@ def finish(
         Losses by epoch.
     code_version : str
         From `code_version`, asked before training: the checkout may move on meanwhile.
+    start : Bundle or None
+        What training went on from.
 
     Raises
     ------
@@ -95,11 +105,7 @@ def finish(
         content=content,
         features=features,
         unfamiliarity=describe(features, weights),
-        manifest=[
-            ManifestRow(side, item.dataset, item.label, item.group, item.sha256)
-            for side, part in parts.items()
-            for item in part.items
-        ],
+        manifest=_manifest(parts, start),
         classes=listing.classes,
         preprocessing=preprocessing,
         temperature=temperature,
@@ -112,9 +118,22 @@ def finish(
         ),
         dataset=_dataset_card(listing, without_cell, settings),
         split=_split_card(parts, settings),
-        training=_training_card(settings, history, code_version) | temperature_note(temperature),
+        training=_training_card(settings, history, code_version, start)
+        | temperature_note(temperature),
         parity_crops=test.crops[:: max(1, len(test.items) // _PARITY_CROPS)],
     )
+
+
+def _manifest(parts: dict[Side, Part], start: Bundle | None) -> list[ManifestRow]:
+    """The pictures of all sides, and those that the network had seen before it came here."""
+    rows = [
+        ManifestRow(side, item.dataset, item.label, item.group, item.sha256)
+        for side, part in parts.items()
+        for item in part.items
+    ]
+    here = {row.sha256 for row in rows}
+    before = training_rows(start) if start else []
+    return rows + [row for row in before if row.sha256 not in here]
 
 
 def _features_kept(
@@ -123,15 +142,21 @@ def _features_kept(
     """The features that go into the bundle; those of the validation side are there already."""
     train = parts["train"]
     items = [*train.items, *parts["validation"].items]
-    rows = kept_rows([item.group for item in items], [item.sha256 for item in items])
+    rows = kept_rows(
+        [item.group for item in items],
+        [item.label for item in items],
+        [item.sha256 for item in items],
+    )
     border = len(train.items)
     of_train, of_validation = rows[rows < border], rows[rows >= border] - border
-    crops = centre(train.crops[of_train], network.preprocessing.size)
     chosen = [items[row] for row in rows]
+    seen = [
+        # One by one: together they would be half a gigabyte.
+        network.features(centre(train.crops[row : row + 1], network.preprocessing.size))
+        for row in of_train
+    ]
     return TrainingFeatures(
-        features=np.concatenate([network.features(crops), validation[of_validation]]).astype(
-            np.float16
-        ),
+        features=np.concatenate([*seen, validation[of_validation]]).astype(np.float16),
         labels=np.concatenate(
             [train.labels[of_train], parts["validation"].labels[of_validation]]
         ).astype(np.int16),
@@ -189,21 +214,26 @@ def _split_card(parts: dict[Side, Part], settings: Settings) -> dict[str, Any]:
         "shares": {"validation": settings.validation, "test": settings.test},
         "pictures": {side: len(part.items) for side, part in parts.items()},
         "photographs": {side: photographs(part) for side, part in parts.items()},
+        "sides_kept_of": [load_bundle(folder).version for folder in settings.earlier],
         "test_groups": sorted(set(parts["test"].groups)),
     }
 
 
 def _training_card(
-    settings: Settings, history: list[dict[str, float]], code_version: str
+    settings: Settings,
+    history: list[dict[str, float]],
+    code_version: str,
+    start: Bundle | None,
 ) -> dict[str, Any]:
     told = {
         name: [str(one) for one in value] if isinstance(value, tuple) else value
         for name, value in asdict(settings).items()
-        # Where this machine keeps the bundle is nobody else's business.
-        if name not in ("out", "licences")
+        # Where this machine keeps its bundles is nobody else's business.
+        if name not in ("out", "licences", "start", "keep_sides_of")
     }
     return {
         **told,
+        **({"started_from": _lineage(start)} if start else {}),
         "history": history,
         "code_version": code_version,
         "libraries": {
@@ -211,6 +241,17 @@ def _training_card(
             "tensorflow": tf.__version__,
             "keras": keras.__version__,
         },
+    }
+
+
+def _lineage(start: Bundle) -> dict[str, Any]:
+    """What was gone on from, and whether all is known that its network has seen."""
+    known = start.training_known
+    before = start.card.training.get("started_from", {}).get("training_known", True)
+    return {
+        "version": start.version,
+        "sha256": start.sha256,
+        "training_known": bool(known and before),
     }
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -14,12 +15,15 @@ from numpy.typing import NDArray
 
 from inference.ml.augment import Augmentation, augment, centre
 from inference.ml.calibrate import balanced_weights, fit_temperature, log_loss
+from inference.ml.checkpoint import Checkpoint
 from inference.ml.data import Item, count_by
 from inference.ml.last_layer import fit_head
 from inference.ml.network import pooled_features
 from inference.ml.preprocess import Preprocessing, to_network
+from inference.ml.progress import Progress, Report, Stop, cancelled, go_on
+from inference.ml.settings import Balance, WarmUp
+from inference.ml.sidecar import Head
 
-_WARM_UP_CROPS = 3000
 _AVERAGE_EVERY = 10  # steps
 _AVERAGE_MOMENTUM = 0.9
 
@@ -44,7 +48,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """How long and how fast to fine-tune; see `inference.ml.train.Settings`."""
+    """How long and how fast to fine-tune; see `inference.ml.settings.Settings`."""
 
     epochs: int
     crops_per_epoch: int
@@ -54,6 +58,7 @@ class Schedule:
     seed: int
     label_smoothing: float = 0.05
     augmentation: Augmentation = field(default_factory=Augmentation)
+    balance: Balance = "oversample"
 
     @property
     def steps(self) -> int:
@@ -61,12 +66,22 @@ class Schedule:
         return max(1, self.crops_per_epoch // self.batch)
 
 
-def epoch_order(items: Sequence[Item], crops: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Draw the crops of an epoch: every class alike, many copies of one photograph less.
+def epoch_order(
+    items: Sequence[Item], crops: int, rng: np.random.Generator, balance: Balance = "oversample"
+) -> NDArray[np.int64]:
+    """Draw the crops of an epoch: many copies of one photograph less, and rare classes more.
 
-    Within a class a photograph's chance is the square root of the number of its
-    pictures: between counting photographs and counting pictures. No crop comes twice
-    before every crop of its class has come once.
+    A photograph's chance is the square root of the number of its pictures: between counting
+    photographs and counting pictures. No crop comes twice before every other that it is drawn
+    with has come once.
+
+    Parameters
+    ----------
+    items : sequence of Item
+    crops : int
+    rng : numpy Generator
+    balance : "oversample", "weights" or "none"
+        With the first every class is drawn alike, by itself; else all of them together.
 
     Returns
     -------
@@ -76,16 +91,23 @@ def epoch_order(items: Sequence[Item], crops: int, rng: np.random.Generator) -> 
     labels = np.array([item.label for item in items])
     pictures = count_by([item.group for item in items])
     chance = np.array([1 / math.sqrt(pictures[item.group]) for item in items])
-    classes = np.unique(labels)
+    pools = [np.arange(len(items))]
+    if balance == "oversample":
+        pools = [np.flatnonzero(labels == name) for name in np.unique(labels)]
     drawn: list[NDArray[np.int64]] = []
-    for index, name in enumerate(classes):
-        share = crops * (index + 1) // len(classes) - crops * index // len(classes)
-        members = np.flatnonzero(labels == name)
+    for index, members in enumerate(pools):
+        share = crops * (index + 1) // len(pools) - crops * index // len(pools)
         odds = chance[members] / chance[members].sum()
         whole, rest = divmod(share, len(members))
         drawn += [members] * whole
         drawn.append(rng.choice(members, rest, replace=False, p=odds))
     return rng.permutation(np.concatenate(drawn))
+
+
+def alike(labels: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Weights (N,) with mean 1 by which every class that occurs counts the same."""
+    _, place, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    return (len(labels) / len(counts) / counts[place]).astype(np.float32)
 
 
 def predict_logits(
@@ -99,12 +121,44 @@ def predict_logits(
     return np.concatenate(batches).astype(np.float32, copy=False)
 
 
-def warm_up(model: keras.Model, part: Part, preprocessing: Preprocessing, seed: int) -> None:
-    """Set the last layer by logistic regression on the features of the frozen network."""
-    chosen = epoch_order(part.items, min(_WARM_UP_CROPS, len(part.items)), _rng(seed))
+def warm_up(
+    model: keras.Model,
+    part: Part,
+    preprocessing: Preprocessing,
+    seed: int,
+    *,
+    how: WarmUp | None = None,
+    prior: Head | None = None,
+) -> None:
+    """Set the last layer by logistic regression on the features of the frozen network.
+
+    This stage is solved, not stepped through: it has no epochs and no rate.
+
+    Parameters
+    ----------
+    model : keras.Model
+    part : Part
+    preprocessing : Preprocessing
+    seed : int
+        Of the crops that are drawn.
+    how : WarmUp, optional
+    prior : Head, optional
+        What the penalty pulls towards: the last layer of the model that is gone on from. Thus
+        a class with few cells stays as that knew it, one with many is set by them, and one
+        that is new starts from no opinion.
+    """
+    how = how or WarmUp()
+    chosen = epoch_order(part.items, min(how.crops, len(part.items)), np.random.default_rng(seed))
     crops = centre(part.crops[chosen], preprocessing.size)
     features = predict_logits(pooled_features(model), crops, preprocessing)
-    head = fit_head(features, part.labels[chosen], classes=model.output_shape[-1])
+    head = fit_head(
+        features,
+        part.labels[chosen],
+        classes=model.output_shape[-1],
+        strength=how.strength,
+        prior=prior,
+        steps=how.steps,
+    )
     model.get_layer("logits").set_weights([head.kernel, head.bias])
 
 
@@ -115,7 +169,9 @@ def fine_tune(
     preprocessing: Preprocessing,
     *,
     schedule: Schedule,
-    report: Callable[[int, int, str], None],
+    report: Report = lambda _: None,
+    stop: Stop = go_on,
+    checkpoint: Path | None = None,
 ) -> list[dict[str, float]]:
     """Train the whole network and leave it with the weights of its best epoch.
 
@@ -124,14 +180,22 @@ def fine_tune(
     training : Part
         With crops wider than the network's, see `inference.ml.augment`.
     validation : Part
-    report : callable
-        Told steps done, steps in all and, after an epoch, a line of news.
+    report, stop : callable
+    checkpoint : Path, optional
+        Written after the warm-up and after every epoch. If it is there already, training goes
+        on after its epoch, with the same batches as without the interruption.
 
     Returns
     -------
     list of dict
-        Losses before the first epoch and after each. KeyboardInterrupt ends training
-        early; it is not raised again, since the best weights so far are of use.
+        Losses and accuracies before the first epoch and after each. Those of training are of
+        its augmented crops, as they are drawn, while the network learns.
+
+    Raises
+    ------
+    Cancelled
+    DataError
+        If the checkpoint cannot be read.
     """
     steps = schedule.steps * schedule.epochs
     rate = keras.optimizers.schedules.CosineDecay(
@@ -145,44 +209,68 @@ def fine_tune(
         loss=keras.losses.CategoricalCrossentropy(
             from_logits=True, label_smoothing=schedule.label_smoothing
         ),
+        metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
         jit_compile=False,  # XLA is ten times slower on a CPU
     )
-    best = _Best(model, validation, preprocessing)
-    report(0, steps, f"after warm-up: {_line(best.validate())}")
-    average = _Average(model)
-    done = 0
-    try:
-        for epoch in range(1, schedule.epochs + 1):
-            losses = []
-            for inputs, targets in batches(training, preprocessing, schedule, epoch):
-                losses.append(float(model.train_on_batch(inputs, targets)))
-                done += 1
-                average.follow(done)
-                report(done, steps, "")
-            with average.in_use():
-                record = best.validate(float(np.mean(losses)))
-            report(done, steps, f"epoch {epoch}: {_line(record)}")
-            if epoch - best.epoch >= schedule.patience:
+    model.optimizer.build(model.trainable_variables)
+    run = _Run(model, _Average(model), _Best(model, validation, preprocessing))
+    before = Checkpoint.load(checkpoint) if checkpoint else None
+    if before:
+        run.take_up(before)
+    else:
+        run.best.validate()
+        run.keep(checkpoint)
+    for epoch, record in enumerate(run.best.history):
+        report(_news(epoch, record, epoch * schedule.steps, steps))
+    if before and before.epoch:
+        told = f"Going on after epoch {before.epoch}."
+        report(Progress("train", before.epoch * schedule.steps, steps, told))
+    for epoch in range(len(run.best.history), schedule.epochs + 1):
+        if epoch - 1 - run.best.epoch >= schedule.patience:
+            break
+        losses = []
+        done = (epoch - 1) * schedule.steps
+        for batch in batches(training, preprocessing, schedule, epoch):
+            wish = stop()
+            if wish == "cancel":
+                cancelled()
+            if wish == "finish":
                 break
-    except KeyboardInterrupt:
-        report(done, steps, "Stopped; going on with the best epoch so far.")
-    model.set_weights(best.weights)
-    return best.history
+            losses.append(model.train_on_batch(*batch))
+            done += 1
+            run.average.follow(done)
+            report(Progress("train", done, steps))
+        if len(losses) < schedule.steps:
+            told = "Stopped; going on with the best epoch so far."
+            report(Progress("train", done, steps, told))
+            break
+        with run.average.in_use():
+            record = run.best.validate(*np.mean(losses, axis=0).tolist())
+        run.keep(checkpoint)
+        report(_news(epoch, record, done, steps))
+    model.set_weights(run.best.weights)
+    return run.best.history
 
 
 def batches(
     part: Part, preprocessing: Preprocessing, schedule: Schedule, epoch: int
-) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32] | None]]:
     """An epoch's augmented batches; the next is made while the network learns from one.
 
-    Keras' own loaders stood still for up to a minute at the end of an epoch.
+    Inputs, targets and, if the schedule says so, weights. They depend on the seed and the
+    number of the epoch alone. Keras' own loaders stood still for up to a minute at the end of
+    an epoch.
     """
     rng = np.random.default_rng((schedule.seed, epoch))
-    order = epoch_order(part.items, schedule.crops_per_epoch, rng)
+    order = epoch_order(part.items, schedule.crops_per_epoch, rng, schedule.balance)
     targets = np.eye(int(part.labels.max()) + 1, dtype=np.float32)
+    weights = alike(part.labels[order]) if schedule.balance == "weights" else None
 
-    def batch(step: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        chosen = order[step * schedule.batch : (step + 1) * schedule.batch]
+    def batch(
+        step: int,
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32] | None]:
+        where = slice(step * schedule.batch, (step + 1) * schedule.batch)
+        chosen = order[where]
         crops = augment(
             part.crops[chosen],
             preprocessing.size,
@@ -190,7 +278,8 @@ def batches(
             rng,
             schedule.augmentation,
         )
-        return to_network(crops, preprocessing), targets[part.labels[chosen]]
+        inputs = to_network(crops, preprocessing)
+        return inputs, targets[part.labels[chosen]], None if weights is None else weights[where]
 
     with ThreadPoolExecutor(1) as pool:
         coming = pool.submit(batch, 0)
@@ -209,18 +298,18 @@ class _Average:
 
     def __init__(self, model: keras.Model) -> None:
         self._model = model
-        self._weights = [np.array(weights) for weights in model.get_weights()]
+        self.weights = [np.array(weights) for weights in model.get_weights()]
 
     def follow(self, step: int) -> None:
         if step % _AVERAGE_EVERY:
             return
-        for mean, now in zip(self._weights, self._model.get_weights(), strict=True):
+        for mean, now in zip(self.weights, self._model.get_weights(), strict=True):
             mean[...] = _AVERAGE_MOMENTUM * mean + (1 - _AVERAGE_MOMENTUM) * now
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
         now = self._model.get_weights()
-        self._model.set_weights(self._weights)
+        self._model.set_weights(self.weights)
         yield
         self._model.set_weights(now)
 
@@ -235,19 +324,22 @@ class _Best:
         self.history: list[dict[str, float]] = []
         self.weights: list[NDArray[np.float32]] = []
 
-    def validate(self, training_loss: float | None = None) -> dict[str, float]:
+    def validate(
+        self, training_loss: float | None = None, training_accuracy: float | None = None
+    ) -> dict[str, float]:
         """Measure the loss after temperature scaling: confidence is scaled later anyway."""
         labels = self._part.labels
         logits = predict_logits(self._model, self._part.crops, self._preprocessing)
         scaled = logits / fit_temperature(logits, labels, self._balance)
-        record = {
-            "validation_loss": round(log_loss(scaled, labels, self._balance), 4),
-            "validation_accuracy": round(
-                float(np.average(logits.argmax(axis=1) == labels, weights=self._balance)), 4
+        told = {
+            "validation_loss": log_loss(scaled, labels, self._balance),
+            "validation_accuracy": np.average(
+                logits.argmax(axis=1) == labels, weights=self._balance
             ),
+            "training_loss": training_loss,
+            "training_accuracy": training_accuracy,
         }
-        if training_loss is not None:
-            record["training_loss"] = round(training_loss, 4)
+        record = {name: round(float(value), 4) for name, value in told.items() if value is not None}
         self.history.append(record)
         if record["validation_loss"] <= self.history[self.epoch]["validation_loss"]:
             self.epoch = len(self.history) - 1
@@ -255,10 +347,41 @@ class _Best:
         return record
 
 
-def _line(record: dict[str, float]) -> str:
-    """The losses in words; in each, classes and data sets count alike."""
-    return ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in record.items())
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """What changes in the course of a training."""
+
+    model: keras.Model
+    average: _Average
+    best: _Best
+
+    def keep(self, path: Path | None) -> None:
+        if path is None:
+            return
+        Checkpoint(
+            history=self.best.history,
+            best_epoch=self.best.epoch,
+            variables=[np.asarray(variable) for variable in self.model.variables],
+            optimizer=[np.asarray(variable) for variable in self.model.optimizer.variables],
+            average=self.average.weights,
+            best=self.best.weights,
+        ).save(path)
+
+    def take_up(self, kept: Checkpoint) -> None:
+        for variables, values in (
+            (self.model.variables, kept.variables),
+            (self.model.optimizer.variables, kept.optimizer),
+        ):
+            for variable, value in zip(variables, values, strict=True):
+                variable.assign(value)
+        self.average.weights = kept.average
+        self.best.history = list(kept.history)
+        self.best.epoch = kept.best_epoch
+        self.best.weights = kept.best
 
 
-def _rng(seed: int) -> np.random.Generator:
-    return np.random.default_rng(seed)
+def _news(epoch: int, record: dict[str, float], done: int, steps: int) -> Progress:
+    """The end of an epoch; in each figure of validation, classes and data sets count alike."""
+    told = ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in record.items())
+    when = f"epoch {epoch}" if epoch else "after warm-up"
+    return Progress("train", done, steps, f"{when}: {told}", epoch=epoch, record=record)

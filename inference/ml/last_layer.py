@@ -29,7 +29,8 @@ STRENGTHS = (0.01, 0.1, 1.0)
 
 FOLDS = 3
 
-_MOST_STEPS = 3000  # some 20 to 250 are taken
+MOST_STEPS = 3000
+"""Of the solver; some 20 to 250 are taken."""
 
 Floats = NDArray[np.floating]
 
@@ -96,9 +97,12 @@ def fit_head(
     classes: int,
     strength: float = 0.1,
     prior: Head | None = None,
+    steps: int | None = None,
 ) -> Head:
     """The layer that `solve` finds."""
-    return solve(features, labels, weights, classes=classes, strength=strength, prior=prior).head
+    return solve(
+        features, labels, weights, classes=classes, strength=strength, prior=prior, steps=steps
+    ).head
 
 
 def solve(
@@ -109,6 +113,7 @@ def solve(
     classes: int,
     strength: float = 0.1,
     prior: Head | None = None,
+    steps: int | None = None,
 ) -> Solution:
     """Multinomial logistic regression with an L2 penalty.
 
@@ -124,7 +129,10 @@ def solve(
         The inverse of the penalty, as scikit-learn's C.
     prior : Head, optional
         What the penalty pulls towards; nothing, by default.
+    steps : int, optional
+        At most; `MOST_STEPS` by default.
     """
+    most = steps or MOST_STEPS
     rows = np.asarray(features, np.float32)
     share = np.ones(len(rows)) if weights is None else np.asarray(weights)
     share = (share / share.sum()).astype(np.float32)[:, None]
@@ -152,7 +160,7 @@ def solve(
         method="L-BFGS-B",
         # A tenth of this steepness lowers the loss by another 1 %, in twice the time; ten
         # times of it stops so early that a weak penalty is a strong one.
-        options={"maxiter": _MOST_STEPS, "maxfun": 2 * _MOST_STEPS, "gtol": 1e-4},
+        options={"maxiter": most, "maxfun": 2 * most, "gtol": 1e-4},
     )
     change = found.x.reshape(-1, classes).astype(np.float32)
     return Solution(Head(prior.kernel + change[:-1], prior.bias + change[-1]), bool(found.success))
@@ -180,7 +188,7 @@ def fit_with_replay(
         weights,
         classes=classes,
         strength=strength,
-        prior=prior and _neutral(prior, classes),
+        prior=prior and neutral(prior, classes),
     )
 
 
@@ -281,7 +289,7 @@ def _unfamiliarity(
     return entry(threshold_of(np.concatenate(distances), weights))
 
 
-def _neutral(head: Head, classes: int) -> Head:
+def neutral(head: Head, classes: int) -> Head:
     """A head with more classes, about which it has no opinion: they get the mean of the others."""
     more = classes - len(head.bias)
     kernels = np.repeat(head.kernel.mean(axis=1, keepdims=True), more, axis=1)

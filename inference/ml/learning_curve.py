@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from inference.ml.adapt import Settings, divide, widened
+from inference.ml.adapt import Report, Settings, divide, thinned, widened
 from inference.ml.bundle import Bundle
 from inference.ml.last_layer import choose, fit_with_replay
 from inference.ml.sidecar import VALIDATION, Head, TrainingFeatures
@@ -26,6 +26,7 @@ def learning_curve(
     draws: int = 5,
     held_out: float = 0.5,
     seed: int = 0,
+    report: Report = lambda *_: None,
 ) -> list[dict[str, Any]]:
     """How accuracy on a site's unseen photographs, and at home, grows with labelled cells.
 
@@ -48,6 +49,8 @@ def learning_curve(
         Share of the photographs.
     seed : int
         Of the first draw.
+    report : callable
+        Told how many of how many models are fitted.
 
     Returns
     -------
@@ -60,16 +63,18 @@ def learning_curve(
     old = Head.load(bundle.head_path)
     figures: dict[int, list[tuple[float, float]]] = {}
     for draw in range(draws):
-        told = Settings(bundle.path, (), bundle.path, held_out=held_out, seed=seed + draw)
+        told = Settings(bundle.path, bundle.path, held_out=held_out, seed=seed + draw)
         order, rest = divide(cells, told)
         unseen = cells.where(rest)
-        for size in [size for size in sizes if size <= len(order)]:
+        possible = [size for size in sizes if size <= len(order)]
+        for place, size in enumerate(possible):
+            report(draw * len(possible) + place, draws * len(possible))
             head = widened(old, classes)
             if size:
-                some = cells.where(order[:size])
-                choice = choose(home, some, old, classes=classes, seed=seed + draw)
+                kept, some = thinned(home, cells.where(order[:size]))
+                choice = choose(kept, some, old, classes=classes, seed=seed + draw)
                 head = fit_with_replay(
-                    home, some, classes=classes, strength=choice.strength, prior=choice.prior
+                    kept, some, classes=classes, strength=choice.strength, prior=choice.prior
                 ).head
             recalls = [macro_recall(head, one) for one in (unseen, home.of_side(VALIDATION))]
             figures.setdefault(size, []).append((recalls[0], recalls[1]))

@@ -56,6 +56,7 @@ def build_classifier(
     size: int,
     *,
     weights: str | None,
+    weights_follow: bool = False,
     backbone: str = "mobilenetv2",
     width: float = 1.0,
     dropout: float = 0.3,
@@ -72,6 +73,9 @@ def build_classifier(
     weights : str or None
         Path of a weights file of the backbone without its top, ``imagenet`` to download
         them, or None to train everything from random weights.
+    weights_follow : bool
+        Whether weights of an earlier training are filled in afterwards: what `weights` would
+        leave untrained stays so.
     backbone : str
         A key of `BACKBONES`.
     width : float
@@ -120,7 +124,12 @@ def build_classifier(
             f"a weights file of {backbone} of width {width:g} without its top, or 'imagenet' "
             "where there is internet access."
         ) from error
-    _freeze(base, weights, adapt_norm=adapt_norm, first=first_trained or chosen.first_trained)
+    _freeze(
+        base,
+        random=weights is None and not weights_follow,
+        adapt_norm=adapt_norm,
+        first=first_trained or chosen.first_trained,
+    )
     pooled = keras.layers.GlobalAveragePooling2D(name="pooled")(base.output)
     dropped = keras.layers.Dropout(dropout, name="dropout")(pooled)
     logits = keras.layers.Dense(classes, name="logits")(dropped)
@@ -154,17 +163,17 @@ def pooled_features(model: keras.Model) -> keras.Model:
     return keras.Model(model.input, model.get_layer("pooled").output)
 
 
-def _freeze(base: keras.Model, weights: str | None, *, adapt_norm: bool, first: str | None) -> None:
+def _freeze(base: keras.Model, *, random: bool, adapt_norm: bool, first: str | None) -> None:
     """Say which layers are trained; from random weights, all are."""
     names = [layer.name for layer in base.layers]
     if first is not None and first not in names:
         raise ValueError(f"There is no layer {first!r} to train from.")
-    start = 0 if first is None or weights is None else names.index(first)
+    start = 0 if first is None or random else names.index(first)
     for position, layer in enumerate(base.layers):
         layer.trainable = position >= start
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = BATCH_NORM_MOMENTUM
-            if weights is not None and not adapt_norm:
+            if not random and not adapt_norm:
                 layer.trainable = False
 
 

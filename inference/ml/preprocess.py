@@ -21,6 +21,10 @@ from inference.ml.stain import Density, red_cell_density, restained_cell
 OWN_STAIN = "own"
 COMMON_STAIN = "anchors-1"
 STAINS = (OWN_STAIN, COMMON_STAIN)
+CELL, IMAGE = "cell", "image"
+REGIONS = (CELL, IMAGE)
+AREA, BILINEAR, NEAREST = "area", "bilinear", "nearest"
+INTERPOLATIONS = (AREA, BILINEAR, NEAREST)
 
 _BLACK = 24  # a missing corner of a rotated picture, with some JPEG noise
 _BLACK_RIM = 5  # pixels over which JPEG smears such a corner
@@ -41,12 +45,22 @@ class Preprocessing:
         outside the picture.
     stain : str
         ``anchors-1``: brought to a common look, see `inference.ml.stain`; ``own``: left.
+    region : str
+        What the network is shown. ``cell``: the square round a cell. ``image``: the whole
+        picture in its own colours, squeezed into a square, as classifiers take it that were
+        trained without looking for cells; `context` and `stain` then mean nothing.
+    interpolation : str
+        How it is scaled. ``area``: by area when it shrinks, linearly when it grows;
+        ``bilinear``: linearly between the nearest four pixels, also when it shrinks;
+        ``nearest``: the nearest pixel.
     """
 
     size: int = 128
     context: float = 1.5
     background: int = 235
     stain: str = COMMON_STAIN
+    region: str = CELL
+    interpolation: str = AREA
 
     def __post_init__(self) -> None:
         if not (16 <= self.size <= 1024 and 0.5 <= self.context <= 8):
@@ -55,6 +69,13 @@ class Preprocessing:
             raise ValueError("Preprocessing: background must be 1 to 255.")
         if self.stain not in STAINS:
             raise ValueError(f"Preprocessing: this program knows the stains {STAINS}.")
+        if self.region not in REGIONS or self.interpolation not in INTERPOLATIONS:
+            raise ValueError(
+                f"Preprocessing: this program knows the regions {REGIONS} and the "
+                f"interpolations {INTERPOLATIONS}."
+            )
+        if self.region == IMAGE and self.stain != OWN_STAIN:
+            raise ValueError("Preprocessing: a whole picture keeps its own stain.")
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -77,6 +98,8 @@ class Preprocessing:
             context=float(values["context"]),
             background=int(values["background"]),
             stain=str(values["stain"]),
+            region=str(values["region"]),
+            interpolation=str(values["interpolation"]),
         )
 
 
@@ -87,7 +110,7 @@ class Prepared:
     Attributes
     ----------
     pixels : uint8 array of shape (H, W, 3)
-        White-balanced.
+        White-balanced, unless the region is the whole picture.
     red_cell : float64 array of shape (3,) or None
         Density of its red cells, if stains are brought to a common look and there are
         some. Without red cells a picture keeps its stain.
@@ -100,11 +123,15 @@ class Prepared:
 def prepare(image: NDArray[np.uint8], parameters: Preprocessing) -> Prepared:
     """White-balance a whole picture to its background, fill black corners, measure its stain.
 
+    Where the region is the whole picture nothing is done to it.
+
     Parameters
     ----------
     image : uint8 array of shape (H, W, 3)
         RGB.
     """
+    if parameters.region == IMAGE:
+        return Prepared(image)
     gain = parameters.background / background_colour(image)
     levels = np.arange(256, dtype=np.float32)[:, None] * gain
     table = np.clip(np.rint(levels), 0, 255).astype(np.uint8)
@@ -145,6 +172,8 @@ def box_in_crop(box: Box, parameters: Preprocessing) -> Box:
 def crop_cell(prepared: Prepared, box: Box, parameters: Preprocessing) -> NDArray[np.uint8]:
     """Cut a cell out, with some of what is around it, at the common scale.
 
+    Where the region is the whole picture, that is what is scaled, whatever the box.
+
     Parameters
     ----------
     prepared : Prepared
@@ -168,6 +197,8 @@ def crop_cell(prepared: Prepared, box: Box, parameters: Preprocessing) -> NDArra
     if box.x < 0 or box.y < 0 or box.x + box.width > width or box.y + box.height > height:
         raise ValueError(f"The box {box} reaches outside the picture of {width}x{height} pixels.")
 
+    if parameters.region == IMAGE:
+        return _scaled(pixels, parameters)
     left, top, side = crop_square(box, parameters.context)
     inner = pixels[max(0, top) : top + side, max(0, left) : left + side]
     if inner.shape[:2] != (side, side):
@@ -176,14 +207,25 @@ def crop_cell(prepared: Prepared, box: Box, parameters: Preprocessing) -> NDArra
         square[row : row + inner.shape[0], column : column + inner.shape[1]] = inner
     else:
         square = inner
-    interpolation = cv2.INTER_AREA if side > parameters.size else cv2.INTER_LINEAR
-    crop = cv2.resize(square, (parameters.size, parameters.size), interpolation=interpolation)
-    scaled = crop.astype(np.uint8, copy=False)
+    scaled = _scaled(square, parameters)
     if prepared.red_cell is None:
         return scaled
     margin = round((1 - 1 / parameters.context) / 2 * parameters.size)
     inside = slice(max(0, margin), parameters.size - max(0, margin))
     return restained_cell(scaled, inside, prepared.red_cell, _field(parameters))
+
+
+def _scaled(pixels: NDArray[np.uint8], parameters: Preprocessing) -> NDArray[np.uint8]:
+    """Pixels (H, W, 3) as a crop (S, S, 3)."""
+    size = parameters.size
+    shrinks = max(pixels.shape[:2]) > size
+    interpolation = {
+        AREA: cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR,
+        BILINEAR: cv2.INTER_LINEAR,
+        NEAREST: cv2.INTER_NEAREST_EXACT,
+    }[parameters.interpolation]
+    crop = cv2.resize(pixels, (size, size), interpolation=interpolation)
+    return crop.astype(np.uint8, copy=False)
 
 
 def to_network(crops: NDArray[np.uint8], parameters: Preprocessing) -> NDArray[np.float32]:

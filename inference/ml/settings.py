@@ -4,10 +4,44 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Literal, get_args
 
 from inference.ml.augment import Augmentation
-from inference.ml.preprocess import Preprocessing
+from inference.ml.bundle import Card
+from inference.ml.preprocess import CELL, Preprocessing
 from inference.ml.views import VIEWS
+
+SMALLEST_SIZE = 32
+"""Under which the backbones, which halve a crop five times, have no map left."""
+
+Balance = Literal["oversample", "weights", "none"]
+BALANCES: tuple[Balance, ...] = get_args(Balance)
+
+
+@dataclass(frozen=True, slots=True)
+class WarmUp:
+    """The first stage: the last layer alone, on the features of the network as it starts.
+
+    That is a logistic regression, solved and not stepped through: it has neither epochs nor a
+    rate. What it has instead:
+
+    Attributes
+    ----------
+    crops : int
+        Over which it is fitted, at most.
+    strength : float
+        The inverse of its L2 penalty, as scikit-learn's C.
+    steps : int
+        Of the solver, at most; some 20 to 250 are taken.
+    """
+
+    crops: int = 3000
+    strength: float = 0.1
+    steps: int = 3000
+
+    def __post_init__(self) -> None:
+        if min(self.crops, self.steps) < 1 or not self.strength > 0:
+            raise ValueError("Crops, steps and strength of the warm-up must be positive.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,19 +50,35 @@ class Settings:
 
     Attributes
     ----------
-    data, groups : tuple of Path
-        Folders of class sub-folders; tables of source photographs.
     out : Path
         Folder of the bundle.
     weights : str or None
-        Path of starting weights, ``imagenet``, or None for random ones (tests only).
+        Path of starting weights, ``imagenet``, or None for random ones.
+    start : Path or None
+        Folder of a bundle to go on from, instead of weights: its network, and of its last
+        layer what it knows of the classes. Backbone and width must be its own
+        (`fixed_by`); the size of the crops may be another. Its sides are kept, too.
     epochs, crops_per_epoch, batch : int
     learning_rate : float
         At the top of its curve.
     patience : int
         Epochs without a better validation loss before training stops.
     validation, test : float
-        Shares of the source photographs.
+        Shares of the source photographs that are dealt.
+    keep_sides_of : tuple of Path
+        Bundles. A photograph that one of them knows keeps the side that it had there, see
+        `inference.ml.sides`: what was trained on is never tested with, and the test side
+        stays the same over generations of models. Only new photographs are dealt.
+    given_parts : bool
+        Whether items whose part is ``test`` make the test side; `test` then counts for nothing.
+    class_map : dict of str to str
+        From labels of the data to classes of the model; an empty class leaves the label out.
+        Labels that are not in it stay.
+    balance : "oversample", "weights" or "none"
+        Every class is drawn alike in an epoch; or as often as it occurs, and weighs more in
+        the loss the rarer it is; or neither.
+    warm_up : WarmUp
+        The first stage; what else is said of epochs and rates is of the second.
     seed : int
     preprocessing : Preprocessing
         How crops are cut.
@@ -50,10 +100,9 @@ class Settings:
         How the run was started, for the card.
     """
 
-    data: tuple[Path, ...]
     out: Path
-    weights: str | None
-    groups: tuple[Path, ...] = ()
+    weights: str | None = None
+    start: Path | None = None
     epochs: int = 12
     crops_per_epoch: int = 7200
     batch: int = 32
@@ -61,6 +110,11 @@ class Settings:
     patience: int = 8
     validation: float = 0.15
     test: float = 0.2
+    keep_sides_of: tuple[Path, ...] = ()
+    given_parts: bool = False
+    class_map: dict[str, str] = field(default_factory=dict)
+    balance: Balance = "oversample"
+    warm_up: WarmUp = field(default_factory=WarmUp)
     seed: int = 0
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     augmentation: Augmentation = field(default_factory=Augmentation)
@@ -72,7 +126,23 @@ class Settings:
     licences: tuple[tuple[str, str], ...] = ()
     command: str = ""
 
+    @property
+    def earlier(self) -> tuple[Path, ...]:
+        """The bundles whose sides are kept."""
+        return tuple(dict.fromkeys((*((self.start,) if self.start else ()), *self.keep_sides_of)))
+
     def __post_init__(self) -> None:
+        if self.start and self.weights:
+            raise ValueError("Start from a model or from weights, not from both.")
+        if self.balance not in BALANCES:
+            raise ValueError(f"There is no balance {self.balance!r}; choose of {BALANCES}.")
+        if self.preprocessing.region != CELL:
+            raise ValueError(
+                "What is trained here looks at cells that are cut out, not at whole pictures. "
+                "Start from a model of cells, or from weights."
+            )
+        if self.preprocessing.size < SMALLEST_SIZE:
+            raise ValueError(f"Crops must be {SMALLEST_SIZE} pixels or more to train a network.")
         counts = (self.epochs, self.crops_per_epoch, self.batch, self.patience)
         if min(counts) < 1 or not self.learning_rate > 0:
             raise ValueError("Epochs, crops, batch, patience and learning rate must be positive.")
@@ -84,3 +154,8 @@ class Settings:
             raise ValueError(
                 "The shares for validation and test must be above 0, together below 1."
             )
+
+
+def fixed_by(card: Card) -> dict[str, Any]:
+    """What a bundle to start from leaves no choice of: `backbone` and `width`."""
+    return {name: card.network[name] for name in ("backbone", "width")}

@@ -14,13 +14,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from inference.ml.bundle import BundleError
+from inference.ml.bundle import Bundle, BundleError
 
 TRAIN, VALIDATION = 0, 1
 """Numbers of the sides in `TrainingFeatures`."""
 
 COPIES = 8
-"""Crops of one photograph that are kept: more copies of a cell say little more."""
+"""Crops of one class and photograph that are kept: more copies of a cell say little more."""
 
 MOST = 8000
 """Crops kept in all: 20 MB for MobileNetV2, half of it packed."""
@@ -123,30 +123,36 @@ class TrainingFeatures:
 
 
 def kept_rows(
-    groups: Sequence[str], shas: Sequence[str], *, copies: int = COPIES, most: int = MOST
+    groups: Sequence[str],
+    labels: Sequence[str],
+    shas: Sequence[str],
+    *,
+    copies: int = COPIES,
+    most: int = MOST,
 ) -> NDArray[np.int64]:
-    """Choose the crops whose features are kept: a few of every photograph.
+    """Choose the crops whose features are kept: a few of each class of every photograph.
 
     Parameters
     ----------
-    groups, shas : sequences of str
-        Photograph and SHA-256 of each crop. The latter decides, as a lot that falls the
-        same way each time.
+    groups, labels, shas : sequences of str
+        Photograph, class and file's SHA-256 of each crop. The last decides, as a lot that
+        falls the same way each time.
     copies : int
-        Of one photograph.
+        Of one class in one photograph.
     most : int
-        In all; every photograph keeps one before any keeps two.
+        In all; each of these keeps one before any keeps two.
 
     Returns
     -------
     int64 array of shape (M,)
         Positions, ascending.
     """
-    taken: dict[str, int] = {}
+    taken: dict[tuple[str, str], int] = {}
     ranked: list[tuple[int, str, int]] = []
     for position in sorted(range(len(shas)), key=lambda at: (shas[at], at)):
-        rank = taken.get(groups[position], 0)
-        taken[groups[position]] = rank + 1
+        kind = groups[position], labels[position]
+        rank = taken.get(kind, 0)
+        taken[kind] = rank + 1
         if rank < copies:
             ranked.append((rank, shas[position], position))
     return np.array(sorted(position for _, _, position in sorted(ranked)[:most]), np.int64)
@@ -169,6 +175,17 @@ def write_manifest(path: Path, rows: Sequence[ManifestRow]) -> None:
     writer.writerow(ManifestRow._fields)
     writer.writerows(sorted(rows))
     path.write_bytes(gzip.compress(text.getvalue().encode(), mtime=0))
+
+
+def training_rows(bundle: Bundle) -> list[ManifestRow]:
+    """The pictures that a model was made with, as far as that is known: else there are none.
+
+    Raises
+    ------
+    BundleError
+        If its manifest cannot be read.
+    """
+    return read_manifest(bundle.manifest_path) if bundle.training_known else []
 
 
 def read_manifest(path: Path) -> list[ManifestRow]:

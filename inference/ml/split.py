@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -20,6 +20,7 @@ def split_by_group(
     validation: float,
     test: float,
     seed: int,
+    locked: Mapping[str, Side] | None = None,
 ) -> list[Side]:
     """Put every group, whole, on one side, with the shares kept within each stratum.
 
@@ -33,12 +34,15 @@ def split_by_group(
     validation, test : float
         Shares of the groups.
     seed : int
+    locked : mapping of str to side, optional
+        Groups that are on a side already. Only the others are dealt, and the shares are
+        of these.
 
     Returns
     -------
     list of "train", "validation" or "test"
-        One for each item. A stratum of three groups or more has one on every side,
-        if its share is not zero; a smaller one stays in training.
+        One for each item. A stratum of three groups or more that are dealt has one on every
+        side, if its share is not zero; a smaller one stays in training.
 
     Raises
     ------
@@ -48,8 +52,11 @@ def split_by_group(
     if validation < 0 or test < 0 or validation + test >= 1:
         raise ValueError("The shares must not be negative and must leave some for training.")
 
-    side_of: dict[str, Side] = {}
-    for names in _shuffled_strata(groups, strata, seed):
+    side_of: dict[str, Side] = dict(locked or {})
+    _check_lengths(groups, strata)
+    rows = zip(groups, strata, strict=True)
+    free = [row for row in rows if row[0] not in side_of]
+    for names in _shuffled_strata([group for group, _ in free], [name for _, name in free], seed):
         for_test = _count(len(names), test)
         for_validation = _count(len(names), validation)
         for position, name in enumerate(names):
@@ -154,8 +161,7 @@ def leave_one_dataset_out(
 
 def _shuffled_strata(groups: Sequence[str], strata: Sequence[str], seed: int) -> list[list[str]]:
     """The groups of each stratum in random order, which the order of the items does not touch."""
-    if len(groups) != len(strata):
-        raise ValueError("There must be one stratum for each item.")
+    _check_lengths(groups, strata)
     votes: dict[str, Counter[str]] = defaultdict(Counter)
     for group, stratum in zip(groups, strata, strict=True):
         votes[group][stratum] += 1
@@ -168,6 +174,11 @@ def _shuffled_strata(groups: Sequence[str], strata: Sequence[str], seed: int) ->
         [members[stratum][index] for index in rng.permutation(len(members[stratum]))]
         for stratum in sorted(members)
     ]
+
+
+def _check_lengths(groups: Sequence[str], strata: Sequence[str]) -> None:
+    if len(groups) != len(strata):
+        raise ValueError("There must be one stratum for each item.")
 
 
 def _count(groups: int, share: float) -> int:

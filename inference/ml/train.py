@@ -2,179 +2,189 @@
 
 from __future__ import annotations
 
-import signal
-import threading
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
 
 import keras
-import numpy as np
 
-from inference.ml.augment import WIDER
-from inference.ml.bundle import Bundle
-from inference.ml.data import DataError, Decode, Item, Listing, count_by, cut_crops, list_items
+from inference.ml.bundle import Bundle, load_bundle
+from inference.ml.checkpoint import CHECKPOINT_NAME, COPIES, Checkpoint, claim
+from inference.ml.cutting import bytes_of, cut_parts
+from inference.ml.data import Decode, Listing, count_by, relabelled
+from inference.ml.disk import check_room, full_disk_told
+from inference.ml.finder import FINDER_VERSION
 from inference.ml.finish import code_version, finish
-from inference.ml.fit import Part, Schedule, fine_tune, warm_up
-from inference.ml.network import build_classifier
+from inference.ml.fit import Schedule, fine_tune, warm_up
+from inference.ml.progress import Progress, Report, Stop, cancelled, go_on
 from inference.ml.settings import Settings
-from inference.ml.split import SIDES, Side, split_by_group
+from inference.ml.sidecar import MOST
+from inference.ml.sides import Dealt, deal, manifests_of
+from inference.ml.start import known_head, starting_network
 from inference.ml.writing import check_target
 
-Stage = Literal["cut", "warm up", "train", "evaluate"]
+_NUMBER = 4  # bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """Where a run stands: `done` of `total` steps of a stage, and a line if there is news."""
-
-    stage: Stage
-    done: int
-    total: int
-    message: str = ""
-
-
-Report = Callable[[Progress], None]
-
-
-def train(settings: Settings, report: Report = lambda _: None, *, decode: Decode) -> Bundle:
+def train(
+    settings: Settings,
+    listing: Listing,
+    report: Report = lambda _: None,
+    *,
+    decode: Decode,
+    folder: Path | None = None,
+    stop: Stop = go_on,
+) -> Bundle:
     """Train, evaluate and write a bundle.
 
     Parameters
     ----------
     settings : Settings
+    listing : Listing
+        From `list_items` or `make_listing`.
     report : callable
-        Told about every step. KeyboardInterrupt, whether from it or from a person,
-        ends the fine-tuning; the best epoch so far is evaluated and written, which
-        a second one does not interrupt.
+        Told about every step.
     decode : callable
         From a file's bytes to its pixels, as serving does it.
+    folder : Path, optional
+        The run's own: for crops and, after each epoch, a checkpoint. Another call with the
+        same settings and the same listing, in the same order, goes on after the last whole
+        epoch. It is left as it is in the end. Without one, a temporary folder takes its place.
+    stop : callable
+        Asked at every step until the fine-tuning ends.
 
     Raises
     ------
-    DataError, WeightsError, ExportError
+    BundleError, DataError, WeightsError, ExportError
         With a sentence that says what is wrong.
-    KeyboardInterrupt
-        If stopped before fine-tuning begins.
+    Cancelled
+        If it was stopped and nothing is to be kept, or before there was anything to keep.
     """
     check_target(settings.out)  # not after the training
     code = code_version()
     keras.utils.set_random_seed(settings.seed)
-    preprocessing = settings.preprocessing
-    listing = list_items(settings.data, settings.groups)
-    if len(listing.classes) < 2:
-        raise DataError("There must be folders of at least two classes.")
-    # The network first: wrong weights should not be found out after minutes of cutting.
-    model = build_classifier(
-        len(listing.classes),
-        preprocessing.size,
-        weights=settings.weights,
-        backbone=settings.backbone,
-        width=settings.width,
-        adapt_norm=settings.adapt_norm,
-    )
-    parts, without_cell = _cut_parts(listing, settings, report, decode)
-
-    report(Progress("warm up", 0, 1))
-    warm_up(model, parts["train"], preprocessing, settings.seed)
-    report(Progress("warm up", 1, 1))
-    history = fine_tune(
-        model,
-        parts["train"],
-        parts["validation"],
-        preprocessing,
-        schedule=Schedule(
-            epochs=settings.epochs,
-            crops_per_epoch=settings.crops_per_epoch,
-            batch=settings.batch,
-            learning_rate=settings.learning_rate,
-            patience=settings.patience,
-            seed=settings.seed,
-            label_smoothing=settings.label_smoothing,
-            augmentation=settings.augmentation,
-        ),
-        report=lambda done, total, message: report(Progress("train", done, total, message)),
-    )
-
-    report(Progress("evaluate", 0, 1))
-    with _to_the_end(report):
-        bundle = finish(model, parts, listing, without_cell, settings, history, code)
-    report(Progress("evaluate", 1, 1, f"Wrote {bundle.version} to {settings.out}."))
+    start = load_bundle(settings.start) if settings.start else None
+    listing = relabelled(listing, settings.class_map)
+    dealt = deal(listing, settings, manifests_of(settings.earlier))
+    listing = replace(listing, items=dealt.items)
+    with full_disk_told(), _run_folder(folder) as run:
+        claim(run, _what(settings, dealt, start))
+        checkpoint = run / CHECKPOINT_NAME
+        begun = Checkpoint.load(checkpoint) is not None
+        # The network first: wrong weights should not be found out after minutes of cutting.
+        model = starting_network(settings, listing.classes, start, empty=begun)
+        _check_room(run, settings, dealt, model)
+        _tell_data(listing, dealt, start, report)
+        parts, without_cell = cut_parts(
+            dealt, listing, settings.preprocessing, run, decode=decode, report=report, stop=stop
+        )
+        report(Progress("warm up", 0, 1))
+        if not begun:
+            prior = known_head(start, listing.classes) if start else None
+            warm_up(
+                model,
+                parts["train"],
+                settings.preprocessing,
+                settings.seed,
+                how=settings.warm_up,
+                prior=prior,
+            )
+        if stop():
+            cancelled()
+        report(Progress("warm up", 1, 1))
+        history = fine_tune(
+            model,
+            parts["train"],
+            parts["validation"],
+            settings.preprocessing,
+            schedule=_schedule(settings),
+            report=report,
+            stop=stop,
+            checkpoint=checkpoint,
+        )
+        report(Progress("evaluate", 0, 1))
+        bundle = finish(model, parts, listing, without_cell, settings, history, code, start)
+    report(Progress("evaluate", 1, 1, f"Wrote {bundle.version}."))
     return bundle
 
 
+def _schedule(settings: Settings) -> Schedule:
+    return Schedule(
+        epochs=settings.epochs,
+        crops_per_epoch=settings.crops_per_epoch,
+        batch=settings.batch,
+        learning_rate=settings.learning_rate,
+        patience=settings.patience,
+        seed=settings.seed,
+        label_smoothing=settings.label_smoothing,
+        augmentation=settings.augmentation,
+        balance=settings.balance,
+    )
+
+
 @contextmanager
-def _to_the_end(report: Report) -> Iterator[None]:
-    """Let Ctrl-C not lose what was trained, in the minute that writing it takes."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
+def _run_folder(folder: Path | None) -> Iterator[Path]:
+    if folder is not None:
+        yield folder
         return
-
-    def patience(*_: object) -> None:
-        report(Progress("evaluate", 0, 1, "Finishing: the best epoch is being written."))
-
-    before = signal.signal(signal.SIGINT, patience)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
+    with tempfile.TemporaryDirectory(prefix="hematovision-training-") as temporary:
+        yield Path(temporary)
 
 
-def _cut_parts(
-    listing: Listing, settings: Settings, report: Report, decode: Decode
-) -> tuple[dict[Side, Part], list[Item]]:
-    """Split and cut the crops, training ones wider; also the items without a cell."""
-    preprocessing = settings.preprocessing
-    total, done = len(listing.items), 0
+def _what(settings: Settings, dealt: Dealt, start: Bundle | None) -> dict[str, Any]:
+    """All that decides how a run goes, wherever its files lie."""
+    told = asdict(settings)
+    for name in ("out", "command", "licences", "start", "keep_sides_of"):
+        del told[name]
+    return {
+        "settings": told,
+        "pictures": [
+            [item.sha256, str(item.box), item.dataset, item.label, item.group, side]
+            for item, side in zip(dealt.items, dealt.sides, strict=True)
+        ],
+        "model to start from": start and start.sha256,
+        "finder": FINDER_VERSION,
+    }
+
+
+def _check_room(run: Path, settings: Settings, dealt: Dealt, model: keras.Model) -> None:
+    """Whether crops, two checkpoints (the next is written beside the last) and a bundle fit."""
+    network = _NUMBER * model.count_params()
+    there = sum(path.stat().st_size for path in run.iterdir() if path.suffix in (".npy", ".npz"))
+    crops = bytes_of(dealt, settings.preprocessing)
+    features = min(MOST, len(dealt.items)) * model.get_layer("pooled").output.shape[-1] * 2
+    check_room(
+        {
+            run: max(0, crops + 2 * COPIES * network - there),
+            settings.out.parent: 2 * network + features,
+        }
+    )
+
+
+def _tell_data(listing: Listing, dealt: Dealt, start: Bundle | None, report: Report) -> None:
+    total = len(listing.items)
     counts = count_by([item.label for item in listing.items])
     told = ", ".join(f"{label} {count}" for label, count in counts.items())
-    report(Progress("cut", 0, total, f"{total} pictures of {len(counts)} classes: {told}."))
-    for dataset in listing.groups_unknown:
-        warning = (
-            f"WARNING: groups unknown for {dataset}: every file counts as its own photograph. "
-            "If several files show one cell, one photograph or one patient, its figures flatter."
+    lines = [f"{total} pictures of {len(counts)} classes: {told}."]
+    lines += [
+        f"WARNING: groups unknown for {dataset}: every file counts as its own photograph. "
+        "If several files show one cell, one photograph or one patient, its figures flatter."
+        for dataset in listing.groups_unknown
+    ]
+    if start and not start.training_known:
+        lines.append(
+            f"WARNING: nothing is known of the pictures that {start.version} was trained with. "
+            "If it has seen those of the test side, the figures flatter."
         )
-        report(Progress("cut", 0, total, warning))
-
-    def advance() -> None:
-        nonlocal done
-        done += 1
-        report(Progress("cut", done, total))
-
-    wide = replace(
-        preprocessing,
-        size=round(preprocessing.size * WIDER),
-        context=preprocessing.context * WIDER,
-    )
-    sides = split_by_group(
-        [item.group for item in listing.items],
-        [item.stratum for item in listing.items],
-        validation=settings.validation,
-        test=settings.test,
-        seed=settings.seed,
-    )
-    parts: dict[Side, Part] = {}
-    without_cell: list[Item] = []
-    for side in SIDES:
-        items = [item for item, its in zip(listing.items, sides, strict=True) if its == side]
-        parameters = wide if side == "train" else preprocessing
-        crops, kept = cut_crops(items, parameters, decode=decode, advance=advance)
-        if not kept:
-            raise DataError(f"No cell is left for the {side} side. Give more pictures.")
-        found = [items[position] for position in kept]
-        labels = np.array([listing.classes.index(item.label) for item in found])
-        parts[side] = Part(crops, labels, found)
-        without_cell += [items[at] for at in sorted(set(range(len(items))) - set(kept))]
-    gone = set(listing.classes) - {item.label for item in parts["train"].items}
-    if gone:
-        raise DataError(f"The training side has no cell of {', '.join(sorted(gone))}.")
-    for side in ("validation", "test"):
-        untested = set(listing.classes) - {item.label for item in parts[side].items}
-        if untested:
-            warning = f"WARNING: the {side} side has no cell of {', '.join(sorted(untested))}."
-            report(Progress("cut", total, total, warning))
-    lines = [f"No cell was found in {len(without_cell)} of {total} pictures; they are left out."]
-    lines += [f"  {item.path}" for item in without_cell]
-    report(Progress("cut", total, total, "\n".join(lines)))
-    return parts, without_cell
+    if dealt.kept:
+        lines.append(f"{dealt.kept} photographs keep the side that they had in earlier models.")
+    if dealt.not_tested:
+        lines.append(
+            f"{dealt.not_tested} photographs that are said to be for testing are not tested with: "
+            "an earlier model was trained on them."
+        )
+    for line in lines:
+        report(Progress("cut", 0, total, line))

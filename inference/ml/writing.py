@@ -16,6 +16,9 @@ from inference.ml.bundle import CARD_NAME, SCHEMA_VERSION, Card, load_bundle, sh
 from inference.ml.finder import FINDER_VERSION
 from inference.ml.preprocess import Preprocessing
 
+PARITY = 1e-3
+"""Largest difference of a probability between Keras and LiteRT that is let through."""
+
 
 class ExportError(Exception):
     """A model cannot be written; the message says why."""
@@ -32,11 +35,26 @@ def bundle_draft(folder: Path) -> Iterator[Path]:
     ExportError
         If the place holds something else or cannot be written.
     """
-    check_target(folder)
-    draft = Path(tempfile.mkdtemp(prefix=".bundle-", dir=folder.parent))
-    try:
+    with folder_draft(folder, known_by=CARD_NAME) as draft:
         yield draft
         load_bundle(draft)
+
+
+@contextmanager
+def folder_draft(folder: Path, *, known_by: str) -> Iterator[Path]:
+    """A folder to write into; it takes its place whole or not at all.
+
+    One that is there already is replaced if it holds the file that such folders are known by.
+
+    Raises
+    ------
+    ExportError
+        If the place holds something else or cannot be written.
+    """
+    check_target(folder, known_by=known_by)
+    draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=folder.parent))
+    try:
+        yield draft
         draft.chmod(0o755)
         _replace(draft, folder)
     finally:
@@ -47,7 +65,7 @@ def write_card(
     draft: Path,
     *,
     network: dict[str, Any],
-    unfamiliarity: dict[str, Any],
+    unfamiliarity: dict[str, Any] | None,
     classes: tuple[str, ...],
     preprocessing: Preprocessing,
     temperature: float,
@@ -84,16 +102,17 @@ def write_card(
     (draft / CARD_NAME).write_text(card.to_json(), encoding="utf-8")
 
 
-def check_target(folder: Path) -> None:
-    """Make sure that a bundle can be written to a folder.
+def check_target(folder: Path, *, known_by: str = CARD_NAME) -> None:
+    """Make sure that a bundle, or what else is known by a file of it, can be written to a folder.
 
     Raises
     ------
     ExportError
         If the folder holds something else or cannot be written.
     """
-    if folder.exists() and not (folder / CARD_NAME).is_file():
-        raise ExportError(f"{folder} exists and is no model bundle. Give another --out.")
+    if folder.exists() and not (folder / known_by).is_file():
+        what = "model bundle" if known_by == CARD_NAME else f"folder with {known_by}"
+        raise ExportError(f"{folder} exists and is no {what}. Give another --out.")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

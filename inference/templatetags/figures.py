@@ -9,6 +9,9 @@ from inference.cells import cell_class
 register = template.Library()
 
 
+NONE = "–"
+KEY_SETS = 3
+
 # Networks as people write them; one that is not listed keeps its own name.
 NETWORKS = {
     "mobilenetv2": "MobileNetV2",
@@ -16,35 +19,74 @@ NETWORKS = {
     "vgg16": "VGG16",
     "resnet50v2": "ResNet50V2",
     "efficientnetv2b0": "EfficientNetV2B0",
+    "plain-cnn": "a plain chain of convolutions",
 }
 
 
 @register.filter
-def with_interval(figure: dict[str, Any] | float | None) -> str:
-    """The value and its 95 % interval, as in "88.1 % (84.0-91.7)".
+def with_interval(figure: Any) -> str:
+    """The value and its 95 % interval, as in "88.1 % (84.0-91.7)"; "–" for what is no figure.
 
-    Cards of schema 1, which stay in the database, hold some figures without an interval.
+    Cards of schema 1, which stay in the database, hold some figures without an interval, and one
+    that was imported may hold anything.
     """
     if not isinstance(figure, dict):
         return as_percent(figure)
-    low, high = figure["interval"]
-    if figure["value"] is None:
-        return "–"
-    if low is None:
-        return f"{100 * figure['value']:.1f} %"
-    return f"{100 * figure['value']:.1f} % ({100 * low:.1f}–{100 * high:.1f})"
+    value = as_percent(figure.get("value"))
+    match figure.get("interval"):
+        case [int() | float() as low, int() | float() as high] if value != NONE:
+            return f"{value} ({100 * low:.1f}–{100 * high:.1f})"
+    return value
 
 
 @register.filter
-def as_percent(share: float | None) -> str:
-    return "–" if share is None else f"{100 * share:.1f} %"
+def as_percent(share: Any) -> str:
+    is_number = isinstance(share, int | float) and not isinstance(share, bool)
+    return f"{100 * share:.1f} %" if is_number else NONE
+
+
+@register.filter
+def in_points(figure: Any) -> str:
+    """A difference of shares with its interval, as in "+1.2 points (-0.4 to +2.8)"."""
+    match figure:
+        case {"value": int() | float() as value, "interval": [int() | float() as low, high]}:
+            between = f" ({_signed(low)} to {_signed(high)})"
+        case {"value": int() | float() as value}:
+            between = ""
+        case _:
+            return NONE
+    return f"{_signed(value)} points{between}"
+
+
+def _signed(share: float) -> str:
+    return f"{100 * share:+.1f}".replace("-", "−")
+
+
+@register.filter
+def key_figures(card: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """The first data sets of a card, for lists, with their figures."""
+    metrics = card.get("metrics")
+    rows = metrics.items() if isinstance(metrics, dict) else ()
+    return [(name, figures) for name, figures in rows if isinstance(figures, dict)][:KEY_SETS]
+
+
+@register.filter
+def figures_of(card: dict[str, Any], dataset: str) -> Any:
+    """What another card says of the same data set, if anything."""
+    metrics = card.get("metrics")
+    return metrics.get(dataset) if isinstance(metrics, dict) else None
 
 
 @register.filter
 def network_name(backbone: str) -> str:
-    return NETWORKS.get(backbone, backbone)
+    return NETWORKS.get(str(backbone), str(backbone))
 
 
 @register.filter
 def class_name(label: str) -> str:
     return cell_class(label).name
+
+
+@register.filter
+def class_plural(label: str) -> str:
+    return cell_class(label).plural

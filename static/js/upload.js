@@ -12,6 +12,7 @@ const template = document.getElementById("file-template");
 const maxBytes = Number(form.dataset.maxMb) * 1024 * 1024;
 const AT_ONCE = 2;
 const fields = form.querySelectorAll("input[type=text]");
+const boxes = form.querySelectorAll("input[type=checkbox]");
 
 let chosen = []; // {file, item, state: "ready" | "sending" | "sent" | "refused"}
 let finished = false; // the list shows a batch that was sent; the next choice begins a new one
@@ -70,6 +71,7 @@ function update() {
   send.disabled = sending || ready === 0 || tooMany;
   input.disabled = clear.disabled = sending;
   for (const field of fields) field.readOnly = sending;
+  for (const box of boxes) box.disabled = sending;
   if (tooMany) summary.textContent = `At most ${form.dataset.maxFiles} at once: remove some.`;
   send.textContent = ready === 0 ? "Analyse" : `Analyse ${ready} ${ready === 1 ? "image" : "images"}`;
   clear.hidden = chosen.length === 0;
@@ -198,6 +200,7 @@ function summarise(error, sample) {
 function nextBatch() {
   finished = true;
   for (const field of fields) field.value = "";
+  for (const box of boxes) box.checked = false;
 }
 
 // crypto.randomUUID needs HTTPS or localhost; a laboratory's test host may have neither.

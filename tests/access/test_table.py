@@ -11,13 +11,30 @@ from accounts.access import access_of
 from accounts.models import AuditEvent, Site, User
 from accounts.permissions import Role
 from analyses.models import Analysis, Cell, SampleImage
-from tests.access.table import ROWS, SCOPES, Row, as_markdown
+from inference.datasets.looking import MANIFEST_NAME, REPORT_NAME
+from inference.datasets.uploads import upload_begin
+from inference.jobs import log
+from inference.models import (
+    DatasetImage,
+    EdgeExport,
+    Job,
+    KerasImport,
+    ModelVersion,
+    SiteValidation,
+    TrainingRun,
+)
+from tests.access.table import ROWS, SCOPES, A, Row, as_markdown
 from tests.factories import (
+    DatasetFactory,
+    DatasetVersionFactory,
+    JobFactory,
     ModelVersionFactory,
     SiteFactory,
     UserFactory,
+    WatchAlertFactory,
     activate,
     analysed_sample,
+    dataset_version,
 )
 
 pytestmark = [pytest.mark.permission, pytest.mark.django_db]
@@ -41,8 +58,62 @@ def keys(site: Site) -> dict[str, int]:
         "image": SampleImage.objects.get().pk,
         "cell": Cell.objects.first().pk,  # type: ignore[union-attr]
         "analysis": Analysis.objects.get().pk,
+        "job": site_job(site, model_version).pk,
+        "model": model_version.pk,
+        "run": TrainingRun.objects.create(job=JobFactory.create()).pk,
+        **exchange_keys(model_version, technician),
+        **dataset_keys(site, technician),
         "person": technician.pk,
         "site": site.pk,
+        "own site": site.pk,
+        "alert": WatchAlertFactory.create(site=site, model_version=model_version).pk,
+        "validation": SiteValidation.objects.get().pk,
+    }
+
+
+def site_job(site: Site, model_version: ModelVersion) -> Job:
+    """Work about a site, with a log; failed, so that it can be tried again."""
+    job = JobFactory.create(kind=Job.Kind.SITE_VALIDATION, status=Job.Status.FAILED)
+    SiteValidation.objects.create(
+        site=site,
+        model_version=model_version,
+        dataset_version=DatasetVersionFactory.create(),
+        job=job,
+    )
+    log.append(job, "It began.")
+    return job
+
+
+def exchange_keys(model_version: ModelVersion, by: User) -> dict[str, int]:
+    """An export with a file, and a Keras file that has been recognised."""
+    export = EdgeExport.objects.create(
+        job=JobFactory.create(kind=Job.Kind.EDGE_EXPORT, status=Job.Status.DONE),
+        model_version=model_version,
+        figures={"files": {"labels.txt": ""}, "measured": {"files": {}, "sets": []}},
+    )
+    export.folder.mkdir(parents=True)
+    (export.folder / "labels.txt").write_text("lymphocyte")
+    row = KerasImport.objects.create(
+        job=JobFactory.create(kind=Job.Kind.KERAS_IMPORT, status=Job.Status.FAILED),
+        file_name="model.keras",
+        file_sha256="0" * 64,
+        created_by=by,
+    )
+    return {"edge export": export.pk, "keras import": row.pk}
+
+
+def dataset_keys(site: Site, by: User) -> dict[str, int]:
+    """A dataset of a site with its saved files, and an archive on its way."""
+    version = dataset_version(["a", "b"], each=1, dataset=DatasetFactory.create(site=site))
+    version.folder.mkdir(parents=True)
+    for name in (MANIFEST_NAME, REPORT_NAME):
+        (version.folder / name).touch()
+    upload = upload_begin(file_name="cells.zip", size=1000, last_modified=0, by=by)
+    return {
+        "dataset": version.dataset.pk,
+        "dataset_version": version.pk,
+        "dataset_picture": DatasetImage.objects.first().pk,  # type: ignore[union-attr]
+        "dataset_upload": upload.pk,
     }
 
 
@@ -92,17 +163,20 @@ def test_without_log_in(row: Row, active: bool, site: Site, keys: dict[str, int]
         assert response.url.startswith(reverse(settings.LOGIN_URL))
 
 
-SAMPLE_ROWS = [row for row in ROWS if row.object in {"sample", "image", "cell", "analysis"}]
+SITE_OBJECTS = {"sample", "image", "cell", "analysis", "job", "own site", "validation", "alert"}
+SITE_ROWS = [row for row in ROWS if row.object in SITE_OBJECTS]
+SITE_ROWS_OF_ADMINS = [row for row in SITE_ROWS if row.roles and A in row.roles]
 
 
-@pytest.mark.parametrize("row", SAMPLE_ROWS, ids=lambda row: row.url)
+@pytest.mark.parametrize("row", SITE_ROWS, ids=lambda row: row.url)
 @pytest.mark.parametrize("role", [Role.TECHNICIAN, Role.DOCTOR])
 def test_another_site_sees_nothing(row: Row, role: Role, keys: dict[str, int]) -> None:
     stranger = UserFactory.create(role=role, sites=[SiteFactory.create()])
-    assert call(row, keys, stranger) == 404
+    assert row.roles is not None
+    assert call(row, keys, stranger) == (404 if role in row.roles else 403)
 
 
-@pytest.mark.parametrize("row", SAMPLE_ROWS, ids=lambda row: row.url)
+@pytest.mark.parametrize("row", SITE_ROWS_OF_ADMINS, ids=lambda row: row.url)
 def test_an_admin_sees_every_site(row: Row, keys: dict[str, int]) -> None:
     assert call(row, keys, UserFactory.create(role=Role.ADMIN)) in LET_THROUGH
 

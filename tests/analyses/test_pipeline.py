@@ -24,15 +24,16 @@ from inference.ml.bundle import CARD_NAME, SCHEMA_VERSION, BundleError
 from inference.ml.engine import CellPrediction, PictureResult
 from inference.ml.finder import Box
 from inference.ml.quality import Quality
-from inference.models import ModelVersion
-from inference.selectors import bundle_folder
-from inference.services import bundle_register
+from inference.models import Deployment, ModelVersion
+from inference.registry.selectors import bundle_folder
+from inference.registry.services import bundle_register
 from tests.bundles import make_bundle
 from tests.factories import (
     AnalysisFactory,
     ModelVersionFactory,
     SampleFactory,
     SampleImageFactory,
+    SiteFactory,
     activate,
     picture,
 )
@@ -58,7 +59,8 @@ def result(*labels: str, quality: Quality = GOOD) -> PictureResult:
         CellPrediction(Box(10 * n, 5, 8, 8), label, 0.9, {label: 0.9, "other": 0.1}, 0.0, ())
         for n, label in enumerate(labels)
     ]
-    return PictureResult(cells, find_ms=4.0, engine_ms=3.0, quality=quality, quality_ms=1.0)
+    boxes = [cell.box for cell in cells]
+    return PictureResult(cells, boxes, find_ms=4.0, engine_ms=3.0, quality=quality, quality_ms=1.0)
 
 
 def claim_one() -> Analysis:
@@ -172,6 +174,18 @@ def test_cells_stay_when_another_model_reads_them() -> None:
     assert Cell.objects.first().predictions.count() == 2  # type: ignore[union-attr]
 
 
+def test_a_model_of_whole_pictures_answers_for_the_main_cell_alone() -> None:
+    found = result("neutrophil", "monocyte", "monocyte")
+    once = replace(found, cells=found.cells[:1])
+    first = AnalysisFactory.create()
+    assert reading.complete(claim_one(), once)
+    assert Cell.objects.count() == 3  # the picture's, whatever a model says of them
+    assert Prediction.objects.get().cell.position == 0
+    AnalysisFactory.create(sample_image=first.sample_image, model_version=ModelVersionFactory())
+    assert reading.complete(claim_one(), found)
+    assert Prediction.objects.count() == 4
+
+
 def test_a_picture_without_cells_is_done() -> None:
     AnalysisFactory.create()
     assert reading.complete(claim_one(), result())
@@ -235,34 +249,78 @@ def test_errors_of_the_engine(
     assert str(error) in analysis.error
 
 
-def test_a_model_of_another_version_fails_what_was_begun_with_it(
-    site: Site, technician: User, tmp_path: Path
-) -> None:
-    """With the model in use it waits for the next one: a new sample would fare no better."""
-    old = bundle_register(folder=make_bundle(tmp_path / "bundle", "old"), by=None)
-    activate(old)
-    analysis = upload_one(site, technician, picture())
-    card = bundle_folder(old) / CARD_NAME
+def of_schema_1(version: ModelVersion) -> ModelVersion:
+    """Make the files of a registered model those of an earlier version of the program."""
+    card = bundle_folder(version) / CARD_NAME
     card.write_text(card.read_text().replace(f'"schema": {SCHEMA_VERSION}', '"schema": 1'))
+    return version
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> ModelVersion:
+    """A model in use of an earlier version of the program."""
+    folder = make_bundle(tmp_path / "bundle", "old")
+    return of_schema_1(activate(bundle_register(folder=folder, by=None)))
+
+
+def test_a_sample_waits_for_a_model_that_runs_and_changes_over(
+    site: Site, technician: User, old: ModelVersion
+) -> None:
+    analysis = upload_one(site, technician, picture())
+    failed = AnalysisFactory.create(
+        sample_image__sample=analysis.sample_image.sample, model_version=old, status="failed"
+    )
     reading.analyse(analysis)
     analysis.refresh_from_db()
     assert (analysis.status, analysis.attempt) == ("queued", 0)
     assert analysis.error.startswith("This version of the program cannot run the model in use.")
 
-    activate(ModelVersionFactory.create())
+    new = activate(ModelVersionFactory.create())
     Analysis.objects.update(due_at=timezone.now())
     reading.analyse(claim_one())
+    sample = analysis.sample_image.sample
+    sample.refresh_from_db()
+    assert sample.model_version == new
+    jobs = Analysis.objects.filter(sample_image__sample=sample)
+    assert {job.sample_image for job in jobs} == {analysis.sample_image, failed.sample_image}
+    assert {(job.model_version, job.status, job.attempt) for job in jobs} == {(new, "queued", 0)}
+    event = AuditEvent.objects.get(action="samples_changed_over")
+    assert event.object_label == str(new)
+    assert event.details == {"before": "old", "samples": [sample.pk]}
+
+
+def test_a_sample_with_a_result_keeps_its_model_and_fails(
+    site: Site, technician: User, old: ModelVersion
+) -> None:
+    analysis = upload_one(site, technician, picture())
+    AnalysisFactory.create(
+        sample_image__sample=analysis.sample_image.sample, model_version=old, status="done"
+    )
+    activate(ModelVersionFactory.create())
+    reading.analyse(analysis)
     analysis.refresh_from_db()
     assert analysis.status == "failed"
     assert analysis.error == engines.OTHER_VERSION
-    assert pipeline.claim(worker="w1") == []
+    assert analysis.sample_image.sample.model_version == old
+
+
+def test_a_sample_is_read_by_the_model_of_its_site(technician: User, model: ModelVersion) -> None:
+    here, there = SiteFactory.create_batch(2)
+    own = ModelVersionFactory.create()
+    Deployment.objects.create(model_version=own, site=here)
+    read_by = {
+        site: upload_one(site, technician, picture()).model_version for site in (here, there)
+    }
+    assert read_by == {here: own, there: model}
+    Deployment.objects.create(model_version=None, site=here)
+    assert upload_one(here, technician, picture(seed=1)).model_version == model
 
 
 def test_a_file_gone_from_the_store_is_retried_and_named(
     site: Site, technician: User, model: ModelVersion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     analysis = upload_one(site, technician, picture())
-    store._path(analysis.sample_image.stored_image.sha256).unlink()
+    store.path_of(analysis.sample_image.stored_image.sha256).unlink()
     monkeypatch.setattr(reading, "engine_for", lambda version: Reader(result()))
     reading.analyse(analysis)
     analysis.refresh_from_db()
@@ -277,7 +335,7 @@ def test_a_bad_image_never_fails_its_neighbours(
     images_upload(target=NewSample(site=site), files=files, by=technician)
     monkeypatch.setattr(reading, "engine_for", lambda version: Reader(result("neutrophil")))
     claimed = pipeline.claim(worker="w1")
-    store._path(claimed[1].sample_image.stored_image.sha256).unlink()
+    store.path_of(claimed[1].sample_image.stored_image.sha256).unlink()
     for analysis in claimed:
         reading.analyse(analysis)
     assert [a.status for a in Analysis.objects.order_by("pk")] == ["done", "queued", "done"]
@@ -402,8 +460,9 @@ def test_a_frozen_worker_does_not_wake_up_into_a_retry(
 
 def test_a_long_queue_behind_a_busy_worker_is_not_stale() -> None:
     long_ago = timezone.now() - timedelta(minutes=5)
-    waiting = AnalysisFactory.create(due_at=long_ago)
-    sample = waiting.sample_image.sample
+    model = ModelVersionFactory.create()
+    sample = SampleFactory.create(model_version=model)
+    AnalysisFactory.create(sample_image__sample=sample, model_version=model, due_at=long_ago)
     assert progress_of(sample).stale
     assert queue_state().stale
     busy = AnalysisFactory.create(status=Status.RUNNING)

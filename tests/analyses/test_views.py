@@ -23,8 +23,8 @@ from analyses.selectors import samples_to_look_at
 from hematovision.files.upload_handlers import BoundedUploadHandler
 from inference.ml.bundle import CARD_NAME, SCHEMA_VERSION
 from inference.models import ModelVersion
-from inference.selectors import bundle_folder
-from inference.services import bundle_register, model_activate
+from inference.registry.selectors import bundle_folder
+from inference.registry.services import bundle_register
 from tests.bundles import make_bundle
 from tests.factories import (
     ModelVersionFactory,
@@ -248,8 +248,8 @@ def test_the_list_costs_a_fixed_number_of_queries(
         assert len(listed(web)) == 20
 
 
-LIST_QUERIES = 10
-SAMPLE_QUERIES = 19
+LIST_QUERIES = 12
+SAMPLE_QUERIES = 24
 
 
 def test_a_sample_costs_a_fixed_number_of_queries(
@@ -445,9 +445,7 @@ def test_a_failed_image_says_why_and_can_be_retried(
 # --- With the real model ---------------------------------------------------------------------
 @pytest.fixture
 def shipped_model() -> ModelVersion:
-    model_version = bundle_register(folder=django_settings.MODEL_BUNDLE, by=None)
-    model_activate(model_version=model_version, by=None)
-    return model_version
+    return activate(bundle_register(folder=django_settings.MODEL_BUNDLE, by=None))
 
 
 def work() -> None:
@@ -488,6 +486,27 @@ def test_a_heat_map_without_its_model_says_so(
     assert response.status_code == 503
     assert response["Content-Type"].startswith("text/plain")
     assert response.content.decode().strip().endswith(".")
+
+
+def test_a_model_of_whole_pictures_says_what_it_does_not(
+    web: Client, site: Site, technician: User, model: ModelVersion
+) -> None:
+    model.card |= {
+        "preprocessing": {"context": 1.5, "region": "image"},
+        "unfamiliarity": None,
+        "training": {"no_explanation": "one takes too long with so large a network."},
+    }
+    model.save()
+    sample = analysed_sample(site, technician, model, cells=2)
+    main, other = Cell.objects.all()
+    other.predictions.all().delete()
+    page = web.get(f"/samples/{sample.pk}/").content.decode()
+    assert "answers once for each in which a white cell is found" in page
+    assert "did not check for unfamiliar cells" in page
+    assert "No answer of its own" in page
+    assert page.count("No heat map: one takes too long") == 1
+    assert page.count('id="confirm-') == 1  # of the other there is nothing to confirm
+    assert web.get(f"/cells/{main.pk}/heat-map/").status_code == 404
 
 
 def test_a_heat_map_of_a_model_of_another_version_says_so(

@@ -1,12 +1,9 @@
 """kill -9 of a real worker in the middle of real work: nothing twice, nothing lost."""
 
-import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from tests.factories import smear
@@ -47,15 +44,7 @@ def system(tmp_path: Path) -> Iterator[RunningSystem]:
 
 
 def count(system: RunningSystem, what: str) -> int:
-    """Read beside the running system: fast enough to kill the worker at a chosen moment."""
-    if url := system.variables.get("DATABASE_URL"):
-        with psycopg.connect(url) as connection:
-            row = connection.execute(COUNTS[what]).fetchone()
-    else:
-        with closing(sqlite3.connect(system.folder / "data" / "db.sqlite3")) as connection:
-            row = connection.execute(COUNTS[what]).fetchone()
-    assert row
-    return int(row[0])
+    return int(system.row(COUNTS[what])[0])
 
 
 def wait_until_done(system: RunningSystem, images: int) -> None:

@@ -86,10 +86,10 @@ def schema_2() -> dict[str, Any]:
 
 
 def pages(client: Client, card: dict[str, Any]) -> tuple[str, str]:
-    """The front page and the models page, with this card in use, in one line each."""
-    activate(ModelVersionFactory.create(card=card))
+    """The front page and the model's page, with this card in use, in one line each."""
+    model = activate(ModelVersionFactory.create(card=card))
     client.force_login(UserFactory.create(role=Role.ADMIN))
-    responses = [client.get("/"), client.get("/models/")]
+    responses = [client.get("/"), client.get(f"/models/{model.pk}/")]
     assert [response.status_code for response in responses] == [200, 200]
     front, models = (" ".join(response.content.decode().split()) for response in responses)
     return front, models

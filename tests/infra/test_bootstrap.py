@@ -1,20 +1,16 @@
 """``manage.py bootstrap`` and ``activate_model``."""
 
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 from django.core.management import CommandError, call_command
 from pytest_django import Settings
 
 from accounts.models import AuditEvent, User
-from analyses import pipeline
-from analyses.models import Analysis
 from inference.ml.bundle import CARD_NAME, SCHEMA_VERSION, TFLITE_NAME
 from inference.models import Deployment, ModelVersion
-from inference.selectors import active_model_version, bundle_folder
+from inference.registry.selectors import active_model_version, bundle_folder
 from tests.bundles import make_bundle
-from tests.factories import AnalysisFactory, SampleFactory
 from tests.system import passwords_in
 
 pytestmark = [pytest.mark.unit, pytest.mark.django_db]
@@ -31,6 +27,10 @@ def installation(settings: Settings, tmp_path: Path) -> Path:
 def bootstrap(capsys: pytest.CaptureFixture[str]) -> tuple[str, str]:
     call_command("bootstrap")
     return capsys.readouterr()
+
+
+def put_in_use(model: str) -> None:
+    call_command("activate_model", model, reason="A test.", override="Nothing to compare on.")
 
 
 def test_first_start_makes_people_and_puts_the_model_in_use(
@@ -69,10 +69,11 @@ def test_a_newer_shipped_model_waits_for_a_person(
     output, _ = bootstrap(capsys)
     assert output == (
         "Model in use: first\n"
-        "A newer model is shipped: second. To put it in use: manage.py activate_model second\n"
+        "A newer model is shipped: second. To put it in use, compare it with the model in use "
+        "on the models page.\n"
     )
 
-    call_command("activate_model", "second")
+    put_in_use("second")
     assert capsys.readouterr().out == "Model in use: second\n"
     assert bootstrap(capsys)[0] == "Model in use: second\n"
 
@@ -83,7 +84,7 @@ def test_an_older_shipped_model_is_not_advertised(
     bootstrap(capsys)
     shipped, settings.MODEL_BUNDLE = settings.MODEL_BUNDLE, make_bundle(installation / "own", "own")
     bootstrap(capsys)
-    call_command("activate_model", "own")
+    put_in_use("own")
     settings.MODEL_BUNDLE = shipped
     capsys.readouterr()
     assert bootstrap(capsys)[0] == "Model in use: own\n"
@@ -128,7 +129,8 @@ def test_a_model_of_another_schema_makes_way_for_the_shipped_one(
     )
     assert errors == ""
     event = AuditEvent.objects.filter(action="model_activated").latest("at")
-    assert event.details == {"before": "first"}
+    assert event.details["before"] == "first"
+    assert event.details["override_reason"] == "The model before it cannot be used any more."
     assert bootstrap(capsys)[0] == "Model in use: second\n"
 
 
@@ -137,42 +139,6 @@ def of_schema_1(version: ModelVersion) -> ModelVersion:
     card = bundle_folder(version) / CARD_NAME
     card.write_text(card.read_text().replace(f'"schema": {SCHEMA_VERSION}', '"schema": 1'))
     return version
-
-
-def test_samples_that_wait_for_a_model_of_another_schema_change_over(
-    capsys: pytest.CaptureFixture[str], settings: Settings, installation: Path
-) -> None:
-    bootstrap(capsys)
-    first = of_schema_1(ModelVersion.objects.get())
-    waiting, read = SampleFactory.create_batch(2, model_version=first)
-    queued, running, failed = (
-        AnalysisFactory.create(
-            sample_image__sample=waiting, model_version=first, status=status, attempt=1, error="?"
-        )
-        for status in ("queued", "running", "failed")
-    )
-    done, rest = (
-        AnalysisFactory.create(sample_image__sample=read, model_version=first, status=status)
-        for status in ("done", "queued")
-    )
-    Analysis.objects.filter(pk=running.pk).update(claim=uuid4())
-    running.refresh_from_db()
-    settings.MODEL_BUNDLE = make_bundle(installation / "update", "second")
-    bootstrap(capsys)
-
-    second = ModelVersion.objects.get(version="second")
-    waiting.refresh_from_db()
-    assert waiting.model_version == second
-    for analysis in (queued, running, failed):
-        now = Analysis.objects.get(pk=analysis.pk)
-        assert (now.model_version, now.status, now.attempt, now.error) == (second, "queued", 0, "")
-    assert not pipeline.held(running).exists()
-    read.refresh_from_db()
-    assert read.model_version == first
-    assert set(Analysis.objects.filter(model_version=first)) == {done, rest}
-    event = AuditEvent.objects.get(action="samples_changed_over")
-    assert event.object_label == "second"
-    assert event.details == {"before": "first", "samples": [waiting.pk]}
 
 
 def test_a_model_that_cannot_run_is_not_said_to_stay_in_use(
@@ -191,14 +157,14 @@ def test_a_bundle_in_a_folder_is_registered_and_put_in_use(
 ) -> None:
     bootstrap(capsys)
     adapted = make_bundle(installation / "adapted", "first-adapted")
-    call_command("activate_model", str(adapted))
+    put_in_use(str(adapted))
     assert capsys.readouterr().out == "Model in use: first-adapted\n"
     active = active_model_version()
     assert active
     assert active.version == "first-adapted"
     (adapted / TFLITE_NAME).write_bytes(b"damaged")
     with pytest.raises(CommandError, match="adapted cannot be used: "):
-        call_command("activate_model", str(adapted))
+        put_in_use(str(adapted))
 
 
 def test_a_damaged_model_in_use_is_left_to_the_admin(
@@ -216,4 +182,18 @@ def test_a_damaged_model_in_use_is_left_to_the_admin(
 def test_activate_model_refuses_an_unknown_version(capsys: pytest.CaptureFixture[str]) -> None:
     bootstrap(capsys)
     with pytest.raises(CommandError, match=r"There is no model or folder 9\. Registered: first\."):
-        call_command("activate_model", "9")
+        put_in_use("9")
+
+
+def test_the_gate_holds_for_the_command_too(
+    capsys: pytest.CaptureFixture[str], installation: Path
+) -> None:
+    bootstrap(capsys)
+    adapted = make_bundle(installation / "adapted", "second")
+    with pytest.raises(CommandError, match=r"has not been compared with first.*\(--override\)"):
+        call_command("activate_model", str(adapted), reason="It is newer.")
+    with pytest.raises(CommandError, match="There is no site Nowhere"):
+        call_command("activate_model", "first", reason="So.", site="Nowhere")
+    active = active_model_version()
+    assert active
+    assert active.version == "first"

@@ -33,7 +33,7 @@ from inference.ml.bundle import (
     load_bundle,
     sha256_of,
 )
-from inference.ml.data import DataError
+from inference.ml.data import DataError, list_items
 from inference.ml.engine import Engine, softmax
 from inference.ml.last_layer import (
     FOLDS,
@@ -236,9 +236,10 @@ def test_from_folders_to_a_bundle_with_a_new_class(
     small: Bundle, class_folders: MakeFolders, tmp_path: Path
 ) -> None:
     folder = class_folders("site", {"Blast": 0, "neutrophil": 100}, pictures=10)
-    settings = Settings(small.path, (folder,), tmp_path / "new" / "site", command="a test")
+    settings = Settings(small.path, tmp_path / "new" / "site", command="a test")
     told: list[tuple[int, int]] = []
-    adapted = adapt(settings, lambda *step: told.append(step), decode=decode)
+    listing = list_items((folder,))
+    adapted = adapt(settings, listing, lambda *step: told.append(step), decode=decode)
     card = json.loads((adapted.path / "card.json").read_text())
     manifest = read_manifest(adapted.manifest_path)
     name = f"{tmp_path.name}/site"
@@ -246,7 +247,7 @@ def test_from_folders_to_a_bundle_with_a_new_class(
     assert told[-1] == (20, 20)
     assert adapted.classes == (*small.classes, "blast")
     assert adapted.version != small.version
-    assert not (adapted.path / KERAS_NAME).exists()
+    assert (adapted.path / KERAS_NAME).exists() == (KERAS_NAME in small.card.files)
     assert adapted.tflite_path.read_bytes() == small.tflite_path.read_bytes()
     assert card["training"]["adapted_from"] == {"version": small.version, "sha256": small.sha256}
     assert card["training"]["adaptation"]["new_classes"] == ["blast"]
@@ -276,11 +277,12 @@ def test_pictures_that_the_model_was_made_with_are_refused(
     small: Bundle, class_folders: MakeFolders, tmp_path: Path
 ) -> None:
     folder = class_folders("site", {"lymphocyte": 0, "neutrophil": 100}, pictures=6)
-    first = Settings(small.path, (folder,), tmp_path / "first")
-    adapt(first, decode=decode)
+    first, listing = Settings(small.path, tmp_path / "first"), list_items((folder,))
+    adapt(first, listing, decode=decode)
 
+    again = replace(first, bundle=tmp_path / "first", out=tmp_path / "second")
     with pytest.raises(DataError, match="of the 12 pictures"):
-        adapt(replace(first, bundle=tmp_path / "first", out=tmp_path / "second"), decode=decode)
+        adapt(again, listing, decode=decode)
     assert not (tmp_path / "second").exists()
 
 
@@ -313,7 +315,7 @@ def test_a_search_that_is_cut_short_says_so(
     home: TrainingFeatures, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert solve(home.features, home.labels, classes=3).converged
-    monkeypatch.setattr("inference.ml.last_layer._MOST_STEPS", 2)
+    monkeypatch.setattr("inference.ml.last_layer.MOST_STEPS", 2)
     assert not solve(home.features, home.labels, classes=3).converged
 
 
@@ -340,9 +342,17 @@ def test_the_curve_grows(bundle: Bundle, home: TrainingFeatures, tmp_path: Path)
     train = home.of_side(TRAIN)
     home.save(tmp_path / "features.npz")
     fit_head(train.features, train.labels, classes=3).save(tmp_path / "head.npz")
+    told: list[tuple[int, int]] = []
     rows = learning_curve(
-        replace(bundle, path=tmp_path), site, classes=3, sizes=(0, 6, 30, 1000), draws=2
+        replace(bundle, path=tmp_path),
+        site,
+        classes=3,
+        sizes=(0, 6, 30, 1000),
+        draws=2,
+        report=lambda *step: told.append(step),
     )
+
+    assert told == [(done, 6) for done in range(6)]
 
     assert [row["cells"] for row in rows] == [0, 6, 30]
     recalls = [row["site"]["mean"] for row in rows]
@@ -352,7 +362,7 @@ def test_the_curve_grows(bundle: Bundle, home: TrainingFeatures, tmp_path: Path)
 
 
 def test_cells_are_held_out_by_photograph(site: TrainingFeatures) -> None:
-    settings = Settings(Path(), (), Path(), cells=9, held_out=0.25)
+    settings = Settings(Path(), Path(), cells=9, held_out=0.25)
     learned, held_out = divide(site, settings)
     groups = site.groups
 

@@ -21,7 +21,7 @@ from inference.ml.bundle import (
 )
 from inference.ml.engine import Engine
 from inference.ml.finder import FINDER_VERSION
-from tests.bundles import make_bundle
+from tests.bundles import make_bundle, with_hashes_of_today
 
 pytestmark = pytest.mark.unit
 
@@ -77,7 +77,7 @@ def test_no_bundle_says_what_to_do(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        lambda card: card.update(schema=3),
+        lambda card: card.update(schema=4),
         lambda card: card.pop("temperature"),
         lambda card: card.update(surprise=1),
         lambda card: card.update(temperature=0),
@@ -123,7 +123,9 @@ def test_a_card_that_is_off_is_refused(
 def test_a_card_of_another_schema_says_so(folder: Path) -> None:
     rewrite(folder, lambda card: card.update(schema=1))
 
-    with pytest.raises(SchemaError, match=r"its schema is 1, .* reads 2\. Copy the bundle again"):
+    with pytest.raises(
+        SchemaError, match=r"its schema is 1, .* reads 2 and 3\. Copy the bundle again"
+    ):
         load_bundle(folder)
 
 
@@ -143,6 +145,8 @@ def test_a_card_cannot_name_files_outside_its_folder(folder: Path) -> None:
 
 
 def test_a_network_that_is_none_is_refused(folder: Path) -> None:
+    (folder / TFLITE_NAME).write_bytes(b"no network")
+    with_hashes_of_today(folder)
     with pytest.raises(BundleError, match="cannot be loaded"):
         Engine(load_bundle(folder))
 

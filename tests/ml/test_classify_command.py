@@ -89,7 +89,9 @@ def test_the_quality_of_a_picture_is_said(folder: Path) -> None:
 def test_an_unfamiliar_cell_is_no_answer_to_read() -> None:
     for flags, label, sure in (((), "ig", 0.987), (("unfamiliar", "border"), None, None)):
         cell = CellPrediction(Box(1, 1, 9, 9), "ig", 0.987, {"ig": 0.987}, 0.2, flags)
-        told = as_dict(PictureResult([cell], find_ms=1, engine_ms=1, quality_ms=1, quality=GOOD))
+        told = as_dict(
+            PictureResult([cell], [cell.box], find_ms=1, engine_ms=1, quality_ms=1, quality=GOOD)
+        )
         assert (told["predicted_label"], told["confidence"]) == (label, sure)
         assert told["nearest_label"] == told["cells"][0]["label"] == "ig"
     known = {"label": "ig", "confidence": 0.987, "flags": ["border"]}

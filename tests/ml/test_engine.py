@@ -32,7 +32,7 @@ def with_thresholds(bundle: Bundle, value: float, distance: float = 2.0) -> Bund
     card = replace(
         bundle.card,
         thresholds=dict.fromkeys(bundle.classes, value),
-        unfamiliarity={**bundle.card.unfamiliarity, "threshold": distance},
+        unfamiliarity={**(bundle.card.unfamiliarity or {}), "threshold": distance},
     )
     return replace(bundle, card=card)
 
@@ -147,8 +147,8 @@ def test_flags(bundle: Bundle, smear: SyntheticSmear) -> None:
 
 def test_what_is_far_from_training_is_flagged(bundle: Bundle, smear: SyntheticSmear) -> None:
     found = Engine(bundle).classify(smear.image).cells
-    nearest = min(cell.unfamiliarity for cell in found)
-    farthest = max(cell.unfamiliarity for cell in found)
+    distances = [cell.unfamiliarity for cell in found if cell.unfamiliarity is not None]
+    nearest, farthest = min(distances), max(distances)
     strict, lax = (Engine(with_thresholds(bundle, 0.0, value)) for value in (nearest / 2, farthest))
 
     assert 0 < nearest <= farthest < 1
@@ -158,6 +158,7 @@ def test_what_is_far_from_training_is_flagged(bundle: Bundle, smear: SyntheticSm
 
 def test_what_was_trained_on_is_near(bundle: Bundle, engine: Engine) -> None:
     kept = TrainingFeatures.load(bundle.features_path)
+    assert bundle.card.unfamiliarity is not None
     limit = bundle.card.unfamiliarity["threshold"]
     train = engine.unfamiliarity(kept.of_side(TRAIN).features[::50].astype(np.float32))
     held_back = engine.unfamiliarity(kept.of_side(VALIDATION).features[::5].astype(np.float32))

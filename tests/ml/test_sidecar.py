@@ -94,24 +94,27 @@ def test_features_whose_columns_differ_in_length_are_refused(tmp_path: Path) -> 
 
 
 @given(
-    groups=st.lists(st.sampled_from("abcde"), max_size=60),
+    kinds=st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("xy")), max_size=60),
     copies=st.integers(1, 4),
     most=st.integers(0, 40),
 )
-def test_every_photograph_keeps_one_before_any_keeps_two(
-    groups: list[str], copies: int, most: int
+def test_every_class_of_a_photograph_keeps_one_before_any_keeps_two(
+    kinds: list[tuple[str, str]], copies: int, most: int
 ) -> None:
-    shas = [f"{hash((7, position)):x}" for position in range(len(groups))]
-    rows = kept_rows(groups, shas, copies=copies, most=most).tolist()
-    counts = Counter(groups[row] for row in rows)
+    groups, labels = [group for group, _ in kinds], [label for _, label in kinds]
+    shas = [f"{hash((7, position)):x}" for position in range(len(kinds))]
+    rows = kept_rows(groups, labels, shas, copies=copies, most=most).tolist()
+    counts = Counter(kinds[row] for row in rows)
 
     assert rows == sorted(set(rows))
-    assert len(rows) == min(most, sum(min(copies, n) for n in Counter(groups).values()))
+    assert len(rows) == min(most, sum(min(copies, n) for n in Counter(kinds).values()))
     assert all(count <= copies for count in counts.values())
-    if rows and len(counts) < len(set(groups)):
+    if rows and len(counts) < len(set(kinds)):
         assert max(counts.values()) == 1
-    shuffled = np.random.default_rng(0).permutation(len(groups))
+    shuffled = np.random.default_rng(0).permutation(len(kinds))
     again = kept_rows(
-        [groups[at] for at in shuffled], [shas[at] for at in shuffled], copies=copies, most=most
+        *([column[at] for at in shuffled] for column in (groups, labels, shas)),
+        copies=copies,
+        most=most,
     )
     assert sorted(shuffled[again].tolist()) == rows

@@ -1,9 +1,6 @@
 """Training from folders of pictures to a bundle that the engine serves, on drawn cells."""
 
 import json
-import os
-import signal
-import threading
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,14 +14,17 @@ from django.core.management import CommandError, call_command
 from hematovision.files.gate import decode
 from inference.ml.augment import Augmentation
 from inference.ml.bundle import Bundle
-from inference.ml.data import Item
+from inference.ml.data import Item, list_items
 from inference.ml.engine import Engine, softmax
 from inference.ml.finder import find_cells
-from inference.ml.preprocess import OWN_STAIN, crop_cell, prepare, to_network
+from inference.ml.preprocess import OWN_STAIN, Preprocessing, crop_cell, prepare, to_network
+from inference.ml.progress import Progress
 from inference.ml.settings import Settings
 from inference.ml.sidecar import TrainingFeatures, read_manifest
 from inference.ml.smear import STAINS, make_smear
+from inference.ml.unfamiliar import entry
 from inference.ml.writing import ExportError
+from tests.ml.conftest import BUNDLE
 
 # One process only imports TensorFlow.
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("tensorflow")]
@@ -56,36 +56,58 @@ def test_an_epoch_has_every_class_alike_and_copies_less() -> None:
     assert max(Counter(order[np.isin(order, np.arange(1000))]).values()) == 1
 
 
+def test_classes_are_drawn_as_often_as_they_occur_and_may_weigh_more_the_rarer_they_are() -> None:
+    from inference.ml.fit import alike, epoch_order
+
+    items = items_of(
+        {f"{label}-{at}": (label, 1) for label, n in (("a", 300), ("b", 100)) for at in range(n)}
+    )
+    order = epoch_order(items, 200, np.random.default_rng(0), "none")
+    labels = np.array([0 if items[position].label == "a" else 1 for position in order])
+    weights = alike(labels)
+
+    assert len(order) == len(set(order.tolist())) == 200
+    assert 120 < (labels == 0).sum() < 180
+    assert weights.mean() == pytest.approx(1)
+    assert weights[labels == 0].sum() == pytest.approx(weights[labels == 1].sum(), rel=1e-5)
+    assert np.array_equal(order, epoch_order(items, 200, np.random.default_rng(0), "weights"))
+
+
+def test_only_the_balance_by_weights_weighs() -> None:
+    from inference.ml.fit import Part, Schedule, batches
+
+    items = items_of({f"{label}-{at}": (label, 1) for label in "aab" for at in range(9)})
+    items = items[:9] + items[9:12]  # nine of a, three of b
+    labels = np.array([0 if item.label == "a" else 1 for item in items])
+    part = Part(np.zeros((12, 40, 40, 3), np.uint8), labels, items)
+    for balance, weighs in (("oversample", False), ("weights", True), ("none", False)):
+        schedule = Schedule(1, 12, 4, 1e-3, 1, 0, balance=balance)  # type: ignore[arg-type]
+        made = list(batches(part, Preprocessing(size=32), schedule, 1))
+        assert [weights is not None for *_, weights in made] == 3 * [weighs]
+        assert [inputs.shape for inputs, *_ in made] == 3 * [(4, 32, 32, 3)]
+
+
 def test_from_folders_to_answers_and_a_person_may_stop_it(
     class_folders: MakeFolders, tmp_path: Path
 ) -> None:
-    from inference.ml.train import Progress, train
+    from inference.ml.train import train
 
     folder = class_folders("set", {"Round": 0, "other": 100}, pictures=8)
     told: list[Progress] = []
-    impatient: list[threading.Timer] = []
-
-    def report(progress: Progress) -> None:
-        told.append(progress)
-        if progress.stage == "train" and progress.done == 2 and not progress.message:
-            raise KeyboardInterrupt
-        if progress.stage == "train" and "Stopped" in progress.message:
-            impatient.append(threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)))
-            impatient[0].start()  # a second Ctrl-C, while the best epoch is being written
 
     bundle = train(
         Settings(
-            data=(folder,),
             out=tmp_path / "models" / "first",
-            weights=None,
             epochs=50,
             crops_per_epoch=32,
             batch=8,
             views=2,
             command="a test",
         ),
-        report,
+        list_items([folder]),
+        told.append,
         decode=decode,
+        stop=lambda: "finish" if told[-1].stage == "train" and told[-1].done == 2 else "",
     )
 
     assert [stage for stage, _ in Counter(p.stage for p in told).items()] == [
@@ -96,7 +118,6 @@ def test_from_folders_to_answers_and_a_person_may_stop_it(
     ]
     assert any("groups unknown" in p.message for p in told)
     assert any("Stopped" in p.message for p in told)
-    assert any("Finishing" in p.message for p in told)
     assert max(p.done for p in told if p.stage == "train") == 2
     assert bundle.classes == ("other", "round")
     assert [path.name for path in (tmp_path / "models").iterdir()] == ["first"]
@@ -118,7 +139,7 @@ def test_from_folders_to_answers_and_a_person_may_stop_it(
 
 
 def test_every_option_of_the_command_reaches_the_training(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    class_folders: MakeFolders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from inference.ml import train as training
 
@@ -139,17 +160,25 @@ def test_every_option_of_the_command_reaches_the_training(
         "test": 0.3,
         "seed": 5,
         "backbone": "vgg16",
+        "balance": "weights",
         "label_smoothing": 0.2,
         "views": 2,
     }
     others = {"size": 96, "context": 2.0, "colour": 0.1, "stain": 0.2, "focus": 0.3}
-    switches = {"own_stain": True, "frozen_norm": True, "licence": [("set", "CC0")]}
-    for given in ({}, options | others | switches):
+    switches = {
+        "own_stain": True,
+        "frozen_norm": True,
+        "licence": [("set", "CC0")],
+        "class_map": [("a", "c")],
+        "keep_sides_of": [Path("earlier")],
+    }
+    folder = class_folders("set", {"a": 0, "b": 5}, pictures=1)
+    for given in ({}, options | others | switches, {"start": BUNDLE}, {"weights": "none"}):
         with pytest.raises(CommandError, match="enough"):
-            call_command("train", data=[tmp_path], **given)
-    default, changed = told
+            call_command("train", data=[folder], **given)
+    default, changed, started, random = told
 
-    fresh = Settings(data=(tmp_path,), out=default.out, weights="imagenet")
+    fresh = Settings(out=default.out, weights="imagenet")
     assert replace(default, command="") == fresh
     assert {name: getattr(changed, name) for name in options} == options
     assert (changed.preprocessing.size, changed.preprocessing.context) == (96, 2.0)
@@ -157,17 +186,24 @@ def test_every_option_of_the_command_reaches_the_training(
     assert changed.augmentation == Augmentation(0.1, 0.2, 0.3)
     assert not changed.adapt_norm
     assert changed.licences == (("set", "CC0"),)
+    assert changed.class_map == {"a": "c"}
+    assert changed.keep_sides_of == (Path("earlier"),)
+    assert (started.start, started.weights, started.backbone) == (BUNDLE, None, "mobilenetv2")
+    assert random.weights is None
 
 
 def test_the_command_says_how_to_put_the_model_in_use(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    class_folders: MakeFolders,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     from inference.ml import train as training
 
     made = SimpleNamespace(version="model-a", card=SimpleNamespace(metrics={}))
     monkeypatch.setattr(training, "train", lambda *_, **__: made)
     out = tmp_path / "my model"
-    call_command("train", data=[tmp_path], out=out)
+    call_command("train", data=[class_folders("set", {"a": 0}, pictures=1)], out=out)
     assert capsys.readouterr().out == (
         f"Wrote model-a to {out}. To put it in use: manage.py activate_model '{out}'\n"
     )
@@ -177,6 +213,13 @@ def test_the_command_says_how_to_put_the_model_in_use(
     ("change", "word"),
     [
         ({"weights": "nowhere.h5"}, "nowhere.h5"),
+        ({"start": BUNDLE}, "not from both"),
+        ({"weights": None, "start": BUNDLE, "width": 0.5}, "cannot be a mobilenetv2 of width 0.5"),
+        ({"weights": None, "start": Path("nowhere")}, "no model at nowhere"),
+        ({"keep_sides_of": [Path("nowhere")]}, "no model at nowhere"),
+        ({"class_map": [("c", "d")]}, "names c, but the pictures are of a, b"),
+        ({"class_map": [("b", "")]}, "at least two classes"),
+        ({"size": 31}, "must be 32 pixels or more"),
         ({"data": [Path("nowhere")]}, "no folder nowhere"),
         ({"out": Path(__file__).parent}, "is no model bundle"),
         ({"batch": 0}, "must be positive"),
@@ -187,7 +230,7 @@ def test_the_command_says_how_to_put_the_model_in_use(
 def test_what_cannot_work_is_said_before_anything_is_cut(
     class_folders: MakeFolders, tmp_path: Path, change: dict[str, object], word: str
 ) -> None:
-    folder = class_folders("set", {"a": 0, "b": 5}, pictures=1)
+    folder = class_folders("set", {"a": 0, "b": 5}, pictures=3)
     options = {"data": [folder], "out": tmp_path / "new", "weights": "nowhere.h5"} | change
     with pytest.raises(CommandError, match=word):
         call_command("train", **options)
@@ -195,7 +238,7 @@ def test_what_cannot_work_is_said_before_anything_is_cut(
 
 
 def test_one_class_is_nothing_to_train_with(class_folders: MakeFolders, tmp_path: Path) -> None:
-    folder = class_folders("set", {"a": 0}, pictures=1)
+    folder = class_folders("set", {"a": 0}, pictures=3)
     with pytest.raises(CommandError, match="at least two classes"):
         call_command("train", data=[folder], out=tmp_path / "new", weights="nowhere.h5")
 
@@ -244,7 +287,7 @@ def test_a_model_that_litert_answers_otherwise_is_not_written(
             network=bundle.card.network,
             content=bundle.tflite_path.read_bytes(),
             features=TrainingFeatures.load(bundle.features_path),
-            unfamiliarity=bundle.card.unfamiliarity,
+            unfamiliarity=entry(0.5),
             manifest=[],
             classes=bundle.classes,
             preprocessing=bundle.card.preprocessing,

@@ -8,6 +8,8 @@ import pytest
 from django.conf import settings
 from django.core.management import CommandError, call_command
 
+from inference.ml.data import Listing
+
 pytestmark = pytest.mark.unit
 
 MISSING = """
@@ -20,6 +22,7 @@ for command in (
     ["train", "--data", "x"],
     ["adapt", "x", "--data", "x", "--out", "y"],
     ["evaluate", "x", "x", "--out", "y"],
+    ["export_edge", "x", "--data", "x", "--out", "y"],
     ["model_card", "x"],
 ):
     try:
@@ -38,7 +41,8 @@ def test_on_a_serving_installation_they_say_what_to_install() -> None:
         cwd=settings.BASE_DIR,
     )
     lines = found.stdout.splitlines()
-    assert [line.split()[0] for line in lines] == ["train", "adapt", "evaluate", "model_card"]
+    commands = ["train", "adapt", "evaluate", "export_edge", "model_card"]
+    assert [line.split()[0] for line in lines] == commands
     assert all(line.endswith("pip install -r requirements.txt") for line in lines)
 
 
@@ -64,6 +68,7 @@ def test_what_evaluate_meets_is_said_in_a_sentence(
     def run(*_: object, **__: object) -> None:
         raise error
 
+    monkeypatch.setattr("inference.ml.data.list_items", lambda *_: Listing([], ()))
     monkeypatch.setattr("inference.ml.evaluation.run.run", run)
     with pytest.raises(CommandError, match=sentence):
         call_command("evaluate", "x", "y", "--out", "out")

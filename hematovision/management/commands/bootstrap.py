@@ -6,10 +6,10 @@ from django.conf import settings
 from django.core.management import BaseCommand, call_command
 
 from accounts.services import first_people_create
-from analyses.services import model_put_in_use
 from inference.ml.bundle import BundleError, SchemaError
-from inference.selectors import active_model_version, bundle_problem
-from inference.services import bundle_register
+from inference.models import ModelVersion
+from inference.registry.selectors import active_model_version, bundle_problem
+from inference.registry.services import bundle_register, model_promote
 
 RULE = "-" * 72
 
@@ -32,7 +32,9 @@ class Command(BaseCommand):
         active = active_model_version()
         problem = bundle_problem(active) if active else None
         try:
-            shipped = bundle_register(folder=settings.MODEL_BUNDLE, by=None)
+            shipped = bundle_register(
+                folder=settings.MODEL_BUNDLE, by=None, origin=ModelVersion.Origin.SHIPPED
+            )
         except BundleError as error:
             outlook = (
                 f"{active.version} stays in use."
@@ -46,17 +48,30 @@ class Command(BaseCommand):
                 f"{active.version} was made by another version of the program and cannot be used "
                 "any more: the shipped model takes its place."
             )
-            active = None
+            self._put_in_use(shipped, active, "The model before it cannot be used any more.")
+            active = shipped
         # A damaged one is for the admin to mend: see `inference.engines`.
         if active is None:
-            model_put_in_use(model_version=shipped, by=None)
+            self._put_in_use(shipped, None, "")
             active = shipped
         self.stdout.write(f"Model in use: {active.version}")
         if shipped.registered_at > active.registered_at:
             self.stdout.write(
-                f"A newer model is shipped: {shipped.version}. To put it in use: "
-                f"manage.py activate_model {shipped.version}"
+                f"A newer model is shipped: {shipped.version}. To put it in use, compare it with "
+                "the model in use on the models page."
             )
+
+    def _put_in_use(
+        self, shipped: ModelVersion, before: ModelVersion | None, override_reason: str
+    ) -> None:
+        model_promote(
+            model_version=shipped,
+            site=None,
+            reason="It came with the program.",
+            override_reason=override_reason,
+            expected_active=before,
+            by=None,
+        )
 
     def _create_first_people(self) -> None:
         people = first_people_create()

@@ -55,7 +55,7 @@ class Command(BaseCommand):
 
             from inference.ml.adapt import Settings, adapt, read_site
             from inference.ml.bundle import BundleError, load_bundle
-            from inference.ml.data import DataError
+            from inference.ml.data import DataError, list_items
             from inference.ml.learning_curve import learning_curve
             from inference.ml.writing import ExportError
         except ImportError as error:
@@ -69,14 +69,13 @@ class Command(BaseCommand):
         try:
             settings = Settings(
                 bundle=options["bundle"],
-                data=tuple(options["data"]),
                 out=options["out"] or options["bundle"],
-                groups=tuple(options["groups"]),
                 cells=options["cells"],
                 held_out=options["held_out"],
                 seed=options["seed"],
                 command=command_line(),
             )
+            listing = list_items(options["data"], options["groups"])
             with tqdm(mininterval=2 if sys.stderr.isatty() else 30) as bar:
 
                 def report(done: int, total: int) -> None:
@@ -85,12 +84,12 @@ class Command(BaseCommand):
 
                 if options["curve"]:
                     bundle = load_bundle(settings.bundle)
-                    site = read_site(bundle, settings, report, decode=decode)
+                    site = read_site(bundle, listing, report, decode=decode)
                     rows = learning_curve(
                         bundle, site.cells, classes=len(site.classes), seed=settings.seed
                     )
                 else:
-                    adapted = adapt(settings, report, decode=decode)
+                    adapted = adapt(settings, listing, report, decode=decode)
         except (BundleError, DataError, ExportError, ValueError) as error:
             raise CommandError(str(error)) from error
         if options["curve"]:

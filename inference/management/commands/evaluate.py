@@ -54,7 +54,7 @@ class Command(BaseCommand):
             from tqdm import tqdm
 
             from inference.ml.bundle import BundleError
-            from inference.ml.data import DataError
+            from inference.ml.data import DataError, list_items
             from inference.ml.evaluation.leakage import LeakageError
             from inference.ml.evaluation.run import Settings, run
         except ImportError as error:
@@ -68,9 +68,7 @@ class Command(BaseCommand):
                 raise CommandError(f"--{name} must be 0 or more.")
         settings = Settings(
             bundle=options["bundle"],
-            data=tuple(options["data"]),
             out=options["out"],
-            groups=tuple(options["groups"]),
             held_back=options["held_back"],
             against=options["against"],
             explain=options["explain"],
@@ -87,7 +85,8 @@ class Command(BaseCommand):
                     if message:
                         bar.write(message, file=sys.stderr)
 
-                result = run(settings, report, decode=decode)
+                listing = list_items(options["data"], options["groups"])
+                result = run(listing, settings, report, decode=decode)
         except (BundleError, DataError, LeakageError, ValueError) as error:
             raise CommandError(str(error)) from error
         except OSError as error:

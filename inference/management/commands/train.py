@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import signal
 import sys
 from argparse import ArgumentParser, ArgumentTypeError
 from pathlib import Path
@@ -13,11 +14,12 @@ from django.core.management.base import BaseCommand, CommandError
 
 from hematovision.files.gate import decode
 from inference.management.command_line import command_line
+from inference.ml.settings import BALANCES
 
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-    from inference.ml.train import Progress
+    from inference.ml.progress import Progress, Stage
 
 
 class Command(BaseCommand):
@@ -39,14 +41,43 @@ class Command(BaseCommand):
         )
         parser.add_argument(
             "--weights",
-            help="file of starting weights, or 'imagenet' to download them; the default, except "
-            "for a backbone that has none",
+            help="file of starting weights, 'imagenet' to download them (the default, except for "
+            "a backbone that has none), or 'none' for random ones",
+        )
+        parser.add_argument(
+            "--start",
+            type=Path,
+            metavar="BUNDLE",
+            help="model to go on from, instead of weights; backbone and width are its own",
+        )
+        parser.add_argument(
+            "--keep-sides-of",
+            type=Path,
+            action="append",
+            default=[],
+            metavar="BUNDLE",
+            help="earlier model whose photographs stay on the side that they had",
+        )
+        parser.add_argument(
+            "--folder",
+            type=Path,
+            help="for crops and checkpoints: the same command goes on there where it ended",
+        )
+        parser.add_argument(
+            "--class",
+            dest="class_map",
+            action="append",
+            default=[],
+            type=_renamed,
+            metavar="LABEL=CLASS",
+            help="another name for a class, or none to leave its pictures out",
         )
         parser.add_argument(
             "--out",
             type=Path,
             help="folder of the bundle (default: MODEL_BUNDLE, replacing the model there)",
         )
+        parser.add_argument("--balance", choices=BALANCES, help="of the classes in an epoch")
         parser.add_argument("--epochs", type=int, default=12)
         parser.add_argument("--crops-per-epoch", type=int, default=7200)
         parser.add_argument("--batch", type=int, default=32)
@@ -63,7 +94,9 @@ class Command(BaseCommand):
             metavar="NAME=TEXT",
             help="of a data set, as training names it, or of the 'weights'; for the model card",
         )
-        parser.add_argument("--backbone", default="mobilenetv2", help="see inference/ml/network.py")
+        parser.add_argument(
+            "--backbone", help="mobilenetv2 by default; see inference/ml/network.py"
+        )
         parser.add_argument("--width", type=float, help="channels of MobileNetV2 over the paper's")
         parser.add_argument("--size", type=int, help="side of a crop in pixels")
         parser.add_argument("--context", type=float, help="side of a crop over the cell's box")
@@ -81,10 +114,12 @@ class Command(BaseCommand):
             from tqdm import tqdm
 
             from inference.ml.augment import Augmentation
-            from inference.ml.data import DataError
+            from inference.ml.bundle import BundleError, load_bundle
+            from inference.ml.data import DataError, list_items
             from inference.ml.network import WeightsError, default_weights
             from inference.ml.preprocess import COMMON_STAIN, OWN_STAIN, Preprocessing
-            from inference.ml.settings import Settings
+            from inference.ml.progress import Cancelled
+            from inference.ml.settings import Settings, fixed_by
             from inference.ml.train import train
             from inference.ml.writing import ExportError
         except ImportError as error:
@@ -94,11 +129,18 @@ class Command(BaseCommand):
             ) from error
 
         try:
+            network = _given(options, "backbone", "width")
+            if options["start"]:
+                network = fixed_by(load_bundle(options["start"]).card) | network
+            weights = options["weights"]
+            if not (weights or options["start"]):
+                weights = default_weights(network.get("backbone", "mobilenetv2"))
             settings = Settings(
-                data=tuple(options["data"]),
-                groups=tuple(options["groups"]),
                 out=options["out"] or django_settings.MODEL_BUNDLE,
-                weights=options["weights"] or default_weights(options["backbone"]),
+                weights=None if weights == "none" else weights,
+                start=options["start"],
+                keep_sides_of=tuple(options["keep_sides_of"]),
+                class_map=dict(options["class_map"]),
                 epochs=options["epochs"],
                 crops_per_epoch=options["crops_per_epoch"],
                 batch=options["batch"],
@@ -107,22 +149,35 @@ class Command(BaseCommand):
                 validation=options["validation"],
                 test=options["test"],
                 seed=options["seed"],
-                backbone=options["backbone"],
                 preprocessing=Preprocessing(
                     stain=OWN_STAIN if options["own_stain"] else COMMON_STAIN,
                     **_given(options, "size", "context"),
                 ),
                 augmentation=Augmentation(**_given(options, "colour", "stain", "focus")),
                 adapt_norm=not options["frozen_norm"],
-                **_given(options, "width", "label_smoothing", "views"),
+                **network,
+                **_given(options, "label_smoothing", "views", "balance"),
                 licences=tuple(options["licence"]),
                 command=command_line(),
             )
-            with _Bars(tqdm) as bars:
-                bundle = train(settings, bars.show, decode=decode)
-        except (DataError, ExportError, WeightsError, ValueError) as error:
+            listing = list_items(options["data"], options["groups"])
+            with _Bars(tqdm) as bars, _Interrupts() as interrupts:
+
+                def report(progress: Progress) -> None:
+                    interrupts.stage = progress.stage
+                    bars.show(progress)
+
+                bundle = train(
+                    settings,
+                    listing,
+                    report,
+                    decode=decode,
+                    folder=options["folder"],
+                    stop=interrupts.wish,
+                )
+        except (BundleError, DataError, ExportError, WeightsError, ValueError) as error:
             raise CommandError(str(error)) from error
-        except KeyboardInterrupt:
+        except (Cancelled, KeyboardInterrupt):
             raise CommandError("Stopped before there was anything to keep.") from None
         for dataset, figures in bundle.card.metrics.items():
             by_photograph = figures["by_photograph"]
@@ -144,9 +199,40 @@ def _licence(told: str) -> tuple[str, str]:
     return name, text
 
 
+def _renamed(told: str) -> tuple[str, str]:
+    label, sign, name = told.partition("=")
+    if not (label and sign):
+        raise ArgumentTypeError("a class is told as LABEL=CLASS")
+    return label.lower(), name
+
+
 def _given(options: dict[str, Any], *names: str) -> dict[str, Any]:
     """The options that a person gave; the others keep the default of the settings."""
     return {name: options[name] for name in names if options[name] is not None}
+
+
+class _Interrupts:
+    """Ctrl-C, from the first epoch on, is a wish to finish: nothing that was trained is lost."""
+
+    def __init__(self) -> None:
+        self.stage: Stage = "cut"
+        self._finish = False
+
+    def __enter__(self) -> _Interrupts:
+        self._before = signal.signal(signal.SIGINT, self._hear)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        signal.signal(signal.SIGINT, self._before)
+
+    def wish(self) -> str:
+        return "finish" if self._finish else ""
+
+    def _hear(self, *_: object) -> None:
+        if self.stage not in ("train", "evaluate"):
+            raise KeyboardInterrupt
+        self._finish = True
+        sys.stderr.write("Finishing: the best epoch is being written.\n")
 
 
 class _Bars:

@@ -26,6 +26,7 @@ _BLOCK = 2048
 _SHOWN_MEMBERS = 12  # of one group
 
 Integers = NDArray[np.int64]
+Box = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,10 +198,11 @@ class _Pairs:
         return {"identical": self.counts[True], "near": self.counts[False], "shown": self._rows}
 
 
-def _by_content(entries: Sequence[Entry]) -> dict[str, list[int]]:
-    places: dict[str, list[int]] = defaultdict(list)
+def _by_content(entries: Sequence[Entry]) -> dict[tuple[str, Box | None], list[int]]:
+    """Positions by file, and by cell where a file has several."""
+    places: dict[tuple[str, Box | None], list[int]] = defaultdict(list)
     for at, entry in enumerate(entries):
-        places[entry.sha256].append(at)
+        places[entry.sha256, entry.box].append(at)
     return places
 
 

@@ -278,7 +278,7 @@ class _Draft:
     def refuse_labels(self) -> None:
         """Leave out what has no usable class, and refuse what has too many."""
         for name, placed in list(self.placed.items()):
-            reason = _label_refused(placed.label)
+            reason = label_refused(placed.label)
             if reason:
                 del self.placed[name]
                 self.reasons[name] = reason
@@ -319,7 +319,7 @@ def _alike(sets: Sequence[set[str]]) -> bool:
     return all(2 * len(labels & largest) >= min(len(labels), len(largest)) for labels in sets)
 
 
-def _label_refused(label: str) -> str:
+def label_refused(label: str) -> str:
     if label.replace(" ", "_") in RESERVED:
         return f"“{label}” is a mark that cells get, which no class may be called. Rename it."
     if not label or len(label) > _LONGEST_LABEL:

@@ -87,7 +87,7 @@ def answer(
     workers: int = 2,
     advance: Callable[[], None] = lambda: None,
 ) -> Answers:
-    """Find, cut and classify the main cell of each picture.
+    """Cut and classify each item's cell: that of its box, or the main cell, which is looked for.
 
     Parameters
     ----------
@@ -109,23 +109,21 @@ def answer(
     """
     engine = Engine(bundle, threads=min(workers, _NETWORK_THREADS))
     parameters = bundle.card.preprocessing
-    lookalikes = Lookalikes(TrainingFeatures.load(bundle.features_path), len(bundle.classes))
+    lookalikes = _lookalikes(bundle)
 
     def one(item: Item) -> tuple[Box, CellPrediction, tuple[str, float] | None] | None:
         image = picture(item, decode)
-        found = find_cells(image)  # as serving does, which has no label that would help
-        if not found:
+        box = item.box or _main_cell(image)
+        if box is None:
             return None
-        box = found[0].box
         crop = crop_cell(prepare(image, parameters), box, parameters)
         features = engine.features(turned(crop, averaged=bundle.card.network["views"]))
+        said = engine.predictions(features[:1], [box], image)[0]
+        if lookalikes is None:
+            return box, said, None
         distance, place = lookalikes.nearest(features)
         copied = lookalikes.is_copy(distance, place)
-        return (
-            box,
-            engine.predictions(features[:1], [box], image)[0],
-            (lookalikes.photograph(place), distance) if copied else None,
-        )
+        return box, said, (lookalikes.photograph(place), distance) if copied else None
 
     answered, without_cell = [], []
     with ThreadPoolExecutor(workers) as pool:
@@ -147,8 +145,23 @@ def answer(
         flags={name: np.array([name in told.flags for told in told_of]) for name in DOUBTS},
         boxes=list(boxes),
         copies=list(copies),
-        copies_unknown=tuple(bundle.classes[index] for index in lookalikes.blind),
+        copies_unknown=bundle.classes
+        if lookalikes is None
+        else tuple(bundle.classes[index] for index in lookalikes.blind),
     )
+
+
+def _lookalikes(bundle: Bundle) -> Lookalikes | None:
+    """What to look for copies of; nothing if the model's training is not known."""
+    if not bundle.training_known:
+        return None
+    return Lookalikes(TrainingFeatures.load(bundle.features_path), len(bundle.classes))
+
+
+def _main_cell(image: NDArray[np.uint8]) -> Box | None:
+    """As serving finds it, which has no label that would help."""
+    found = find_cells(image)
+    return found[0].box if found else None
 
 
 def cut(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import cache
 
-from inference.ml.data import Item, regrouped
+from inference.ml.data import Item, Listing, regrouped
 from inference.ml.sidecar import ManifestRow
 
 HELD_BACK = "test"
@@ -45,8 +46,10 @@ def held_back(items: Sequence[Item], manifest: Sequence[ManifestRow]) -> list[It
     return kept
 
 
-def trained_on(items: Sequence[Item], manifest: Sequence[ManifestRow]) -> list[Item]:
-    """Items whose file, or a picture of whose photograph, was used to train or to choose.
+def sides_known(
+    items: Sequence[Item], manifest: Sequence[ManifestRow]
+) -> dict[str, frozenset[str]]:
+    """The sides on which training had pictures of each group of items; those it knew none of lack.
 
     A photograph is the same if its name and that of its data set are, or if one of its files
     is (see `with_photographs`). Its name alone says nothing: every laboratory may number
@@ -57,18 +60,42 @@ def trained_on(items: Sequence[Item], manifest: Sequence[ManifestRow]) -> list[I
     items : sequence of Item
         From `with_photographs`.
     manifest : sequence of ManifestRow
+        Of a model's bundle.
+    """
+    name_of = _namer(items, manifest)
+    by_file: dict[str, set[str]] = defaultdict(set)
+    by_photograph: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for row in manifest:
+        by_file[row.sha256].add(row.side)
+        by_photograph[row.dataset, name_of(row.group)].add(row.side)
+    found: dict[str, set[str]] = defaultdict(set)
+    for item in items:
+        known = by_file.get(item.sha256, set()) | by_photograph.get(
+            (item.dataset, name_of(item.group)), set()
+        )
+        if known:
+            found[item.group] |= known
+    return {group: frozenset(sides) for group, sides in found.items()}
+
+
+def trained_on(items: Sequence[Item], manifest: Sequence[ManifestRow]) -> list[Item]:
+    """Items whose photograph was used to train or to choose; parameters as in `sides_known`."""
+    sides = sides_known(items, manifest)
+    return [item for item in items if sides.get(item.group, frozenset()) - {HELD_BACK}]
+
+
+def unseen(listing: Listing, manifest: Sequence[ManifestRow]) -> Listing:
+    """What of a listing was neither used to train a model nor to choose among models.
+
+    Parameters
+    ----------
+    listing : Listing
+    manifest : sequence of ManifestRow
         Of the model's bundle.
     """
-    used = [row for row in manifest if row.side != HELD_BACK]
-    files = {row.sha256 for row in used}
-    name_of = _namer(items, manifest)
-    photographs = {(row.dataset, name_of(row.group)) for row in used}
-    tainted = {item.group for item in items if item.sha256 in files}
-    return [
-        item
-        for item in items
-        if item.group in tainted or (item.dataset, name_of(item.group)) in photographs
-    ]
+    items = with_photographs(listing.items, manifest)
+    used = set(trained_on(items, manifest))
+    return Listing([item for item in items if item not in used], listing.groups_unknown)
 
 
 def named_alike(items: Sequence[Item], manifest: Sequence[ManifestRow]) -> list[Item]:

@@ -1,10 +1,10 @@
-"""Evaluate a bundle on folders of labelled pictures: check, answer, measure, report."""
+"""Evaluate a bundle on labelled pictures: check, answer, measure, report."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from inference.ml.bundle import Bundle, load_bundle
-from inference.ml.data import DataError, Decode, Item, Listing, count_by, list_items
+from inference.ml.data import DataError, Decode, Item, Listing, count_by
 from inference.ml.engine import Engine
 from inference.ml.evaluation.answers import Answers, answer, cut
 from inference.ml.evaluation.leakage import (
@@ -23,10 +23,17 @@ from inference.ml.evaluation.leakage import (
     with_photographs,
 )
 from inference.ml.evaluation.report import render
-from inference.ml.evaluation.study import compared, near_copies, standing, study, unknown_classes
+from inference.ml.evaluation.study import (
+    by_knowledge,
+    compared,
+    near_copies,
+    standing,
+    study,
+    unknown_classes,
+)
 from inference.ml.faithfulness import faithfulness, spread_over
-from inference.ml.preprocess import box_in_crop
-from inference.ml.sidecar import read_manifest
+from inference.ml.preprocess import IMAGE, box_in_crop
+from inference.ml.sidecar import training_rows
 
 SCHEMA_VERSION = 1
 POOLED = "all together"
@@ -42,8 +49,6 @@ class Settings:
     Attributes
     ----------
     bundle : Path
-    data, groups : tuple of Path
-        Folders of class sub-folders; tables of source photographs.
     out : Path
         Folder for ``report.html`` and ``report.json``.
     held_back : bool
@@ -60,9 +65,7 @@ class Settings:
     """
 
     bundle: Path
-    data: tuple[Path, ...]
     out: Path
-    groups: tuple[Path, ...] = ()
     held_back: bool = False
     against: Path | None = None
     explain: int = 60
@@ -71,11 +74,15 @@ class Settings:
     command: str = ""
 
 
-def run(settings: Settings, report: Report = lambda *_: None, *, decode: Decode) -> dict[str, Any]:
+def run(
+    listing: Listing, settings: Settings, report: Report = lambda *_: None, *, decode: Decode
+) -> dict[str, Any]:
     """Evaluate, and write ``report.html`` and ``report.json``.
 
     Parameters
     ----------
+    listing : Listing
+        E.g. of folders, by `list_items`.
     settings : Settings
     report : callable
     decode : callable
@@ -93,7 +100,6 @@ def run(settings: Settings, report: Report = lambda *_: None, *, decode: Decode)
     """
     bundle = load_bundle(settings.bundle)
     against = load_bundle(settings.against) if settings.against else None
-    listing = list_items(settings.data, settings.groups)
     items, dropped = _fit_to_evaluate(listing, bundle, against, settings)
     try:
         settings.out.mkdir(parents=True, exist_ok=True)
@@ -101,7 +107,7 @@ def run(settings: Settings, report: Report = lambda *_: None, *, decode: Decode)
         raise DataError(f"{settings.out} cannot be made ({error.strerror}).") from error
     told = f"{bundle.version}: {len(items)} pictures of {len({i.group for i in items})} photographs"
     answers = _answers(bundle, items, report, settings, decode, told)
-    known, unknown = _by_knowledge(answers)
+    known, unknown = by_knowledge(answers)
     report(len(items), len(items), "Measuring.")
 
     result = {
@@ -111,7 +117,7 @@ def run(settings: Settings, report: Report = lambda *_: None, *, decode: Decode)
         "seed": settings.seed,
         "model": _model(bundle),
         "data": _data(listing, items, dropped, settings)
-        | {"named_like_training": len(named_alike(items, read_manifest(bundle.manifest_path)))},
+        | {"named_like_training": len(named_alike(items, training_rows(bundle)))},
         "sets": _sets(known, listing, bundle, settings.seed) if known else [],
         "unknown_classes": unknown_classes(unknown, seed=settings.seed) if unknown else {},
         "explanation": _explanation(bundle, known, settings, decode) if known else None,
@@ -136,7 +142,7 @@ def _fit_to_evaluate(
     listing: Listing, bundle: Bundle, against: Bundle | None, settings: Settings
 ) -> tuple[list[Item], int]:
     """The items that no model was trained on, and how many only the other was trained on."""
-    manifest = read_manifest(bundle.manifest_path)
+    manifest = training_rows(bundle)
     items = with_photographs(listing.items, manifest)
     if settings.held_back:
         # First without the siblings of what was trained on: a table may know of photographs
@@ -146,7 +152,7 @@ def _fit_to_evaluate(
     check_unseen(items, manifest, version=bundle.version)
     if against is None:
         return items, 0
-    theirs = read_manifest(against.manifest_path)
+    theirs = training_rows(against)
     items = with_photographs(items, theirs)
     if not settings.held_back:
         check_unseen(items, theirs, version=against.version)
@@ -180,19 +186,9 @@ def _answers(
     return answer(bundle, items, decode=decode, workers=settings.workers, advance=advance)
 
 
-def _by_knowledge(answers: Answers) -> tuple[Answers | None, Answers | None]:
-    """The answers to cells of classes that the model knows, and those to others."""
-    knows = [item.label in answers.classes for item in answers.items]
-    if not any(knows):
-        return None, answers
-    missed = [item for item in answers.without_cell if item.label in answers.classes]
-    known = replace(answers.where(np.flatnonzero(knows)), without_cell=missed)
-    return known, None if all(knows) else answers.where(np.flatnonzero(np.logical_not(knows)))
-
-
 def _sets(known: Answers, listing: Listing, bundle: Bundle, seed: int) -> list[dict[str, Any]]:
     """Each data set by itself, then all together if there are several."""
-    set_of = {row.sha256: row.dataset for row in read_manifest(bundle.manifest_path)}
+    set_of = {row.sha256: row.dataset for row in training_rows(bundle)}
     unknown_to_training = set(bundle.card.dataset.get("groups_unknown", ()))
     told: list[dict[str, Any]] = []
     for dataset in sorted({item.dataset for item in known.items}):
@@ -241,8 +237,8 @@ def _explanation(
     """Heat maps, measured on a draw of cells that is spread over photographs."""
     labels = known.labels
     right = np.flatnonzero(known.probabilities.argmax(axis=1) == labels)
-    if not settings.explain or not len(right):
-        return None
+    if not settings.explain or not len(right) or bundle.card.preprocessing.region == IMAGE:
+        return None  # what is measured is how well a map meets the cell in the middle of its crop
     order = spread_over(known.groups, right, np.random.default_rng(settings.seed))
     drawn = known.where(order[: settings.explain])
     parameters = bundle.card.preprocessing
@@ -285,6 +281,7 @@ def _model(bundle: Bundle) -> dict[str, Any]:
         "temperature": card.temperature,
         "thresholds": card.thresholds,
         "unfamiliarity": card.unfamiliarity,
+        "training_known": bundle.training_known,
         "training_fingerprint": card.dataset.get("fingerprint"),
     }
 

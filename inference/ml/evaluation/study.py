@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -75,6 +76,16 @@ def study(
     }
 
 
+def by_knowledge(answers: Answers) -> tuple[Answers | None, Answers | None]:
+    """The answers to cells of classes that the model knows, and those to others."""
+    knows = [item.label in answers.classes for item in answers.items]
+    if not any(knows):
+        return None, answers
+    missed = [item for item in answers.without_cell if item.label in answers.classes]
+    known = replace(answers.where(np.flatnonzero(knows)), without_cell=missed)
+    return known, None if all(knows) else answers.where(np.flatnonzero(np.logical_not(knows)))
+
+
 def mistake(answers: Answers, at: int) -> dict[str, Any]:
     """One answer, for the gallery; ``position`` is its place among the answers."""
     item, row = answers.items[at], answers.probabilities[at]
@@ -140,11 +151,11 @@ def unknown_classes(answers: Answers, *, seed: int, resamples: int = 2000) -> di
 def compared(ours: Answers, theirs: Answers, *, seed: int) -> dict[str, Any]:
     """A paired test of two models' answers to the same pictures, with classes both know."""
     both_know = set(ours.classes) & set(theirs.classes)
-    their_place = {item.path: at for at, item in enumerate(theirs.items)}
+    their_place = {item.key: at for at, item in enumerate(theirs.items)}
     pairs = [
-        (at, their_place[item.path])
+        (at, their_place[item.key])
         for at, item in enumerate(ours.items)
-        if item.label in both_know and item.path in their_place
+        if item.label in both_know and item.key in their_place
     ]
     if not pairs:
         return {"images": 0}

@@ -1,0 +1,1 @@
+"""Datasets: upload, import, look at the data, change class names."""

@@ -1,0 +1,1 @@
+"""Models out to small devices, and in from plain Keras files."""

@@ -1,0 +1,1 @@
+"""The registry: versions, comparison, promotion, roll-back, export and import."""

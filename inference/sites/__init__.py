@@ -1,0 +1,1 @@
+"""A site and its model: the first day, validation, adaptation, watching."""

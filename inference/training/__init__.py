@@ -1,0 +1,1 @@
+"""Training runs: the form, the run, its live page."""
