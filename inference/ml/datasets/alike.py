@@ -11,22 +11,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.ml.datasets.facts import PictureFacts
-from inference.ml.datasets.look import vectors_of
+from inference.ml.datasets.look import Looks
 from inference.ml.datasets.manifest import Entry
 
-NEAR = 0.96
-"""Likeness from which two pictures are of one cell.
-
-``python -m bench.alike ../shared/data`` measures it. In PBC (4,000 files that pass for independent)
-it names three pairs, and all three are of one cell; the next pair, at 0.951, is not. Among BCCD's
-copies it finds a sixth of all pairs of one photograph, and for 82 % of the files at least one copy.
-"""
+NEAR = 0.955
+"""Likeness of the rings from which two pictures are of one cell, whatever else they show."""
+PLAUSIBLE = 0.8
+"""Likeness from which they are, if the whole pictures are the same, too."""
+FEW_BITS = 6
+"""Of 63, by which pictures that are the same as a whole may differ."""
 
 MOST_PAIRS = 1_000_000
 _BLOCK = 2048
 _SHOWN_MEMBERS = 12  # of one group
 
 Integers = NDArray[np.int64]
+Box = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,45 +47,47 @@ class Pairs:
     complete: bool
 
 
-def near_pairs(looks: Sequence[str], least: float = NEAR, *, most: int = MOST_PAIRS) -> Pairs:
-    """Pairs of looks that are at least so much alike; empty looks are like nothing.
+def near_pairs(looks: Sequence[str], *, most: int = MOST_PAIRS) -> Pairs:
+    """Pairs of pictures of one cell; empty looks are like nothing.
 
     Every look is compared with every other, in blocks that fit the processor's cache: memory
-    does not grow with the number of pictures but for the pairs found.
+    does not grow with the number of pictures but for the pairs found. How well the limits tell
+    copies from others: ``python -m bench.alike ../shared/data`` and ``docs/datasets.md``.
 
     Parameters
     ----------
     looks : sequence of str
         From `look.look_of`.
-    least : float
-        Cosine of two looks.
     most : int
         Pairs after which the search ends.
     """
     places = np.array([at for at, look in enumerate(looks) if look], np.int64)
     if len(places) < 2:
         return Pairs(np.empty((0, 2), np.int64), np.empty(0, np.float32), True)
-    vectors = vectors_of([looks[at] for at in places])
+    compared = Looks([looks[at] for at in places])
     found: list[Integers] = []
     likeness: list[NDArray[np.float32]] = []
     count = 0
-    for top in range(0, len(vectors), _BLOCK):
-        rows = vectors[top : top + _BLOCK]
-        for left in range(top, len(vectors), _BLOCK):
-            alike = rows @ vectors[left : left + _BLOCK].T
-            row, column = np.nonzero(alike >= least)
-            later = row + top < column + left
-            row, column = row[later], column[later]
-            found.append(np.stack([places[row + top], places[column + left]], axis=1))
-            likeness.append(alike[row, column])
-            count += len(row)
-            if count > most:
-                break
+    for top, left in _blocks(len(places)):
+        alike = compared.rings[top : top + _BLOCK] @ compared.rings[left : left + _BLOCK].T
+        row, column = np.nonzero(alike >= PLAUSIBLE)
+        values = alike[row, column]
+        row, column = row + top, column + left
+        same = (row < column) & ((values >= NEAR) | (compared.apart(row, column) <= FEW_BITS))
+        found.append(np.stack([places[row[same]], places[column[same]]], axis=1))
+        likeness.append(values[same])
+        count += len(found[-1])
         if count > most:
             break
     pairs, values = np.concatenate(found)[:most], np.concatenate(likeness)[:most]
     order = np.lexsort((pairs[:, 1], pairs[:, 0]))
     return Pairs(pairs[order], values[order], count <= most)
+
+
+def _blocks(count: int) -> Iterator[tuple[int, int]]:
+    """Corners of the blocks on and above the diagonal."""
+    starts = range(0, count, _BLOCK)
+    return ((top, left) for top in starts for left in starts if left >= top)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,10 +188,11 @@ class _Pairs:
         return {"identical": self.counts[True], "near": self.counts[False], "shown": self._rows}
 
 
-def _by_content(entries: Sequence[Entry]) -> dict[str, list[int]]:
-    places: dict[str, list[int]] = defaultdict(list)
+def _by_content(entries: Sequence[Entry]) -> dict[tuple[str, Box | None], list[int]]:
+    """Positions by file, and by cell where a file has several."""
+    places: dict[tuple[str, Box | None], list[int]] = defaultdict(list)
     for at, entry in enumerate(entries):
-        places[entry.sha256].append(at)
+        places[entry.sha256, entry.box].append(at)
     return places
 
 
