@@ -74,13 +74,11 @@ def beside(request: AuthenticatedRequest, pk: int) -> HttpResponse:
     else:
         active = selectors.active_model_version()
         other = active if active != version else others.first()
-    cards = [one.card for one in (version, other) if one]
     context = {
         "version": version,
         "other": other,
         "others": others,
-        "cards": cards,
-        "datasets": sorted({name for card in cards for name in card.get("metrics", {})}),
+        "cards": [one.card for one in (version, other) if one],
         "comparison": other and selectors.comparisons_of(version).filter(baseline=other).first(),
     }
     return render(request, "inference/model_beside.html", context)
