@@ -26,8 +26,8 @@ NETWORKS = {
     "vgg16": "VGG16",
     "resnet50v2": "ResNet50V2",
     "efficientnetv2b0": "EfficientNetV2B0",
-    "plain-cnn": "a plain chain of convolutions",
 }
+IMPORTED_NETWORKS = {"plain-cnn": "a plain chain of convolutions"}  # which is not trained here
 
 
 @register.filter
@@ -107,7 +107,7 @@ def _sets(card: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 @register.filter
 def network_name(backbone: str) -> str:
-    return NETWORKS.get(str(backbone), str(backbone))
+    return (NETWORKS | IMPORTED_NETWORKS).get(str(backbone), str(backbone))
 
 
 @register.filter

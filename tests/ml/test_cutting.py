@@ -55,14 +55,9 @@ def test_crops_are_read_from_the_disk_and_cut_once(dealt: Dealt, tmp_path: Path)
             assert isinstance(parts[side].crops, np.memmap)
             assert np.array_equal(parts[side].crops, crops)
             assert parts[side].items == [dealt.of(side)[at] for at in kept]
-    assert (
-        told[-1].message
-        == f"No cell was found in 1 of 20 pictures; they are left out.\n  {without_cell[0].path}"
-    )
-    assert (
-        sum((tmp_path / f"{side}.npy").stat().st_size for side in SIDES)
-        <= bytes_of(dealt, SMALL) + 3 * 128
-    )
+    assert told[-1].message.startswith("No cell was found in 1 of 20 pictures; they are left out.")
+    taken = sum((tmp_path / f"{side}.npy").stat().st_size for side in SIDES)
+    assert taken <= bytes_of(dealt, SMALL) + 3 * 128  # and three headings
 
 
 def test_who_stops_leaves_nothing_half_cut(dealt: Dealt, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -98,11 +98,15 @@ class Findings:
     ----------
     identical, near : dict
         ``{"groups": int, "files": int, "shown": [[position, ...], ...]}``, largest groups first,
-        at most twelve of each shown. Near ones are of different files, and leave out pairs of
-        one known source photograph, which are copies that everybody knows of.
+        at most twelve of each shown.
+        Near ones are of different files, and leave out pairs whose photographs are known: those
+        of one are copies that everybody knows of, and of two see `photographs`.
     two_labels, across : dict
         ``{"identical": int, "near": int, "shown": [{"pair": [a, b], "identical": bool}, ...]}``:
         pairs under two labels, and pairs of train and test, known photograph or not.
+    photographs : dict
+        ``{"count": int, "shown": [{"pair": [name, name], "pictures": int}, ...]}``: known source
+        photographs of which so many pictures look like one of the other.
     copied : list of bool
         For each picture whether it has a near or identical duplicate, known photograph or not.
     complete : bool
@@ -115,6 +119,7 @@ class Findings:
     near: dict[str, Any]
     two_labels: dict[str, Any]
     across: dict[str, Any]
+    photographs: dict[str, Any]
     copied: list[bool]
     complete: bool
     sentences: list[dict[str, str]]
@@ -139,7 +144,8 @@ def findings(
     """
     identical = [places for places in _by_content(entries).values() if len(places) > 1]
     # Of files that are the same one stands for all: else a thousand copies were a million pairs.
-    first = sorted(places[0] for places in _by_content(entries).values())
+    # And of a file with several cells one: their surroundings were measured of its main cell only.
+    first = sorted({entry.sha256: at for at, entry in reversed([*enumerate(entries)])}.values())
     near = near_pairs([facts[at].look for at in first])
     pairs = np.array(first, np.int64)[near.pairs] if len(near.pairs) else near.pairs
 
@@ -150,14 +156,19 @@ def findings(
     same = [(a, b) for places in identical for a, b in _chained(places, entries)]
     two_labels, across = _Pairs(shown), _Pairs(shown)
     unknown: list[tuple[int, int]] = []
+    known: dict[tuple[str, str], set[int]] = defaultdict(set)
     for is_identical, rows in ((True, same), (False, pairs.tolist())):
         for a, b in rows:
             one, other = entries[a], entries[b]
-            if one.label != other.label:
+            # A label with a box may be of another cell than the one that looks alike.
+            if one.label != other.label and (is_identical or not (one.box or other.box)):
                 two_labels.add(a, b, is_identical)
             if {one.part, other.part} == {"train", "test"}:
                 across.add(a, b, is_identical)
-            if not is_identical and not (one.group and one.group == other.group):
+            if one.group and other.group and one.group != other.group:
+                first_name, second_name = sorted((one.group, other.group))
+                known[first_name, second_name] |= {a, b}
+            elif not is_identical and not one.group == other.group != "":
                 unknown.append((a, b))
     groups = _joined(unknown)
     return Findings(
@@ -165,9 +176,10 @@ def findings(
         near=_groups(groups, shown),
         two_labels=two_labels.to_dict(),
         across=across.to_dict(),
+        photographs=_photographs(known, shown),
         copied=copied.tolist(),
         complete=near.complete,
-        sentences=list(_sentences(identical, groups, two_labels, across, near.complete)),
+        sentences=list(_sentences(identical, groups, known, two_labels, across, near.complete)),
     )
 
 
@@ -233,9 +245,16 @@ def _groups(groups: Sequence[Sequence[int]], shown: int) -> dict[str, Any]:
     }
 
 
+def _photographs(known: Mapping[tuple[str, str], set[int]], shown: int) -> dict[str, Any]:
+    largest = sorted(known.items(), key=lambda row: (-len(row[1]), row[0]))
+    rows = [{"pair": list(names), "pictures": len(places)} for names, places in largest[:shown]]
+    return {"count": len(known), "shown": rows}
+
+
 def _sentences(
     identical: Sequence[Sequence[int]],
     near: Sequence[Sequence[int]],
+    known: Mapping[tuple[str, str], set[int]],
     two_labels: _Pairs,
     across: _Pairs,
     complete: bool,
@@ -264,6 +283,13 @@ def _sentences(
             f"{sum(map(len, near)):,} pictures look like others of no known common photograph, "
             f"in {len(near):,} groups. If they show the same cells, name their photographs in "
             "a table, so that copies stay on one side of a split."
+        )
+        yield {"kind": "warn", "text": text}
+    if known:
+        (one, other), _ = max(known.items(), key=lambda row: len(row[1]))
+        text = (
+            f"{len(known):,} pairs of source photographs look like one, for example {one} and "
+            f"{other}. If they show the same cell, give them one name in the table."
         )
         yield {"kind": "warn", "text": text}
     if not complete:
