@@ -11,7 +11,7 @@ import numpy as np
 from inference.ml.adapt import Report, Settings, divide, thinned, widened
 from inference.ml.bundle import Bundle
 from inference.ml.last_layer import choose, fit_with_replay
-from inference.ml.sidecar import MOST, VALIDATION, Head, TrainingFeatures
+from inference.ml.sidecar import VALIDATION, Head, TrainingFeatures
 
 SIZES = (0, 20, 50, 100, 200)
 """Numbers of cells of the learning curve."""
@@ -26,7 +26,6 @@ def learning_curve(
     draws: int = 5,
     held_out: float = 0.5,
     seed: int = 0,
-    most: int = MOST,
     report: Report = lambda *_: None,
 ) -> list[dict[str, Any]]:
     """How accuracy on a site's unseen photographs, and at home, grows with labelled cells.
@@ -50,9 +49,6 @@ def learning_curve(
         Share of the photographs.
     seed : int
         Of the first draw.
-    most : int
-        Rows of home and site together that each model is fitted to, see `adapt.thinned`:
-        fewer are faster.
     report : callable
         Told how many of how many models are fitted.
 
@@ -75,7 +71,7 @@ def learning_curve(
             report(draw * len(possible) + place, draws * len(possible))
             head = widened(old, classes)
             if size:
-                kept, some = thinned(home, cells.where(order[:size]), most=most)
+                kept, some = thinned(home, cells.where(order[:size]))
                 choice = choose(kept, some, old, classes=classes, seed=seed + draw)
                 head = fit_with_replay(
                     kept, some, classes=classes, strength=choice.strength, prior=choice.prior

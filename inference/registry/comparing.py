@@ -19,6 +19,7 @@ from inference.models import Comparison, DatasetVersion, ModelVersion
 from inference.registry.selectors import (
     bundle_folder,
     bundle_problem,
+    class_map_of,
     newest_dataset_versions,
     report_folder,
 )
@@ -69,13 +70,8 @@ def _listing(versions: Sequence[DatasetVersion], comparison: Comparison) -> List
     """The cells of all datasets, under the names that the two models were taught."""
     if not versions:
         return Listing([], ())
-    maps = [_class_map(version) for version in (comparison.baseline, comparison.candidate)]
+    maps = [class_map_of(version) for version in (comparison.baseline, comparison.candidate)]
     return listing_of(versions, maps[0] | maps[1])
-
-
-def _class_map(version: ModelVersion) -> dict[str, str]:
-    run = getattr(version, "training_run", None)
-    return dict(run.class_map) if run else {}
 
 
 def _write_report(

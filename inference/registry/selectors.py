@@ -169,6 +169,15 @@ def lineage_of(model_version: ModelVersion) -> Lineage:
     )
 
 
+def class_map_of(version: ModelVersion) -> dict[str, str]:
+    """From labels of datasets to the classes that the training of a version made of them; an
+    adapted version has its parent's."""
+    if version.origin == ModelVersion.Origin.ADAPTED and version.parent:
+        return class_map_of(version.parent)
+    run = getattr(version, "training_run", None)
+    return dict(run.class_map) if run else {}
+
+
 # --- Files -----------------------------------------------------------------------------------
 def bundle_folder(model_version: ModelVersion) -> Path:
     """Where the installation keeps this version's bundle."""

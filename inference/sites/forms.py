@@ -12,7 +12,9 @@ from inference.sites.verdict import Verdict
 class ValidationForm(forms.Form):
     """Which model is measured on which of a site's cells."""
 
-    dataset_version = forms.ModelChoiceField(DatasetVersion.objects.none(), label="Labelled cells")
+    dataset_version = forms.ModelChoiceField(
+        DatasetVersion.objects.none(), label="Labelled cells", empty_label=None
+    )
     model_version = forms.ModelChoiceField(
         ModelVersion.objects.none(), label="Model", empty_label=None
     )

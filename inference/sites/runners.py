@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-from shutil import rmtree
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from django.db import transaction
 
 from hematovision.files.gate import decode
 from inference.datasets.selectors import listing_of
-from inference.jobs import queue
 from inference.jobs.kinds import JobError
 from inference.ml.bundle import CARD_NAME, Bundle, BundleError, load_bundle
 from inference.models import ModelVersion, SiteValidation
-from inference.registry.selectors import bundle_folder, bundle_problem
+from inference.registry.selectors import bundle_folder, bundle_problem, class_map_of
 from inference.registry.services import bundle_register
 from inference.sites.services import validation_start
 from inference.sites.verdict import judge
@@ -23,7 +20,7 @@ if TYPE_CHECKING:
     from inference.jobs.child import Running
     from inference.ml.data import Listing
 
-CURVE_DRAWS, CURVE_ROWS = 3, 2500  # some minutes; all rows of a training take an hour
+CURVE_DRAWS = 3  # two to three minutes of one core with the features of a whole training
 
 NEW_CLASS_CELLS = 10
 """A class that the model does not know is learned from so many cells on."""
@@ -44,13 +41,14 @@ def validate(running: Running) -> None:
 
     try:
         bundle = _bundle(validation.model_version)
-        figures = measure(bundle, listing_of([validation.dataset_version]), report, decode=decode)
+        class_map = class_map_of(validation.model_version)
+        listing = listing_of([validation.dataset_version], class_map)
+        figures = measure(bundle, listing, report, decode=decode)
     except (BundleError, DataError) as error:
         raise JobError(str(error)) from error
     validation.figures = figures | judge(figures)
-    with transaction.atomic():
-        if queue.finish(running.job):
-            validation.save(update_fields=["figures"])
+    with running.result():
+        validation.save(update_fields=["figures"])
 
 
 def adapt(running: Running) -> None:
@@ -64,7 +62,7 @@ def adapt(running: Running) -> None:
     from inference.ml.writing import ExportError
 
     validation = SiteValidation.objects.select_related(
-        "site", "model_version", "dataset_version__dataset"
+        "site", "model_version__parent", "dataset_version__dataset"
     ).get(adaptation=running.job)
 
     def report(stage: str) -> Any:
@@ -85,19 +83,18 @@ def adapt(running: Running) -> None:
                 site.cells,
                 classes=len(site.classes),
                 draws=CURVE_DRAWS,
-                most=CURVE_ROWS,
                 report=report("drawing the learning curve"),
             )
-            curve_path.write_text(json.dumps(_without_nan(rows)))
+            _write(curve_path, json.dumps(_without_nan(rows)))
+            running.got_further()
         if not (folder / CARD_NAME).exists():
             running.report("adapting", 0, 0, "The last layer is fitted to all of the cells.")
             told = f"adaptation to {validation.site} with {validation.dataset_version}"
             adapt_to(Settings(bundle.path, folder, command=told), bundle, site)
+            running.got_further()
     except (BundleError, DataError, ExportError) as error:
         raise JobError(str(error)) from error
-    with transaction.atomic():
-        if not queue.finish(running.job):
-            return
+    with running.result():
         validation.adapted = bundle_register(
             folder=folder,
             by=running.job.requested_by,
@@ -112,7 +109,13 @@ def adapt(running: Running) -> None:
             dataset_version=validation.dataset_version,
             by=running.job.requested_by,
         )
-    rmtree(folder, ignore_errors=True)
+
+
+def _write(path: Path, text: str) -> None:
+    """Whole or not at all."""
+    draft = path.with_suffix(".part")
+    draft.write_text(text)
+    draft.replace(path)
 
 
 def _bundle(model_version: ModelVersion) -> Bundle:
@@ -123,7 +126,10 @@ def _bundle(model_version: ModelVersion) -> Bundle:
 
 def _to_learn(validation: SiteValidation, bundle: Bundle, running: Running) -> Listing:
     """The site's cells without classes that are new to the model and of which there are few."""
-    listing = listing_of([validation.dataset_version])
+    from inference.ml.data import Listing
+
+    class_map = class_map_of(validation.model_version)
+    listing = listing_of([validation.dataset_version], class_map)
     counts = {label: 0 for label in listing.classes if label not in bundle.classes}
     for item in listing.items:
         if item.label in counts:
@@ -138,7 +144,8 @@ def _to_learn(validation: SiteValidation, bundle: Bundle, running: Running) -> L
         f"Left out, as the model does not know them and there are fewer than {NEW_CLASS_CELLS} "
         f"cells: {', '.join(few)}.",
     )
-    return listing_of([validation.dataset_version], dict.fromkeys(few, ""))
+    kept = [item for item in listing.items if item.label not in few]
+    return Listing(kept, listing.groups_unknown)
 
 
 def _without_nan(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

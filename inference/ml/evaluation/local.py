@@ -12,7 +12,7 @@ from inference.ml.data import DataError, Decode, Listing
 from inference.ml.evaluation.answers import Answers, answer
 from inference.ml.evaluation.figures import figures_of
 from inference.ml.evaluation.intervals import Photographs
-from inference.ml.evaluation.leakage import trained_on, with_photographs
+from inference.ml.evaluation.leakage import unseen
 from inference.ml.evaluation.scores import calibration_figures
 from inference.ml.evaluation.selective import selective_figures
 from inference.ml.evaluation.study import by_knowledge, unknown_classes
@@ -49,8 +49,8 @@ def measure(
     Returns
     -------
     dict
-        ``cells``, ``photographs`` (what counts once), ``photographs_known``, ``left_out``
-        (counts by reason); ``believed``: ``share`` of cells that are not flagged and the
+        ``cells``, ``photographs`` (what counts once), ``photographs_known``,
+        ``training_known``, ``left_out`` (counts by reason); ``believed``: ``share`` of cells that are not flagged and the
         ``accuracy`` among these, where a cell of a class that the model does not know is
         wrong; ``known``: `figures_of`, ``flags`` of `selective_figures` and the calibration of
         cells of classes that the model knows, or None; ``unknown_classes``; ``not_tested``:
@@ -64,31 +64,29 @@ def measure(
     BundleError
         If the model's files cannot be used.
     """
-    manifest = training_rows(bundle)
-    items = with_photographs(listing.items, manifest)
-    seen = set(trained_on(items, manifest))
-    unseen = [item for item in items if item not in seen]
-    if not unseen:
+    items = unseen(listing, training_rows(bundle)).items
+    if not items:
         raise DataError(
-            f"{bundle.version} was made with all of the {len(items)} cells or with others of "
-            "their photographs, so they say nothing about it. Give other ones."
+            f"{bundle.version} was made with all of the {len(listing.items)} cells or with others "
+            "of their photographs, so they say nothing about it. Give other ones."
         )
     done = 0
 
     def advance() -> None:
         nonlocal done
         done += 1
-        report(done, len(unseen))
+        report(done, len(items))
 
-    answers = answer(bundle, unseen, decode=decode, advance=advance)
+    answers = answer(bundle, items, decode=decode, advance=advance)
     known, unknown = by_knowledge(answers)
     tested = {item.label for item in answers.items}
     return {
         "cells": len(answers.items),
         "photographs": len(set(_units(answers))),
         "photographs_known": not listing.groups_unknown,
+        "training_known": bundle.training_known,
         "left_out": {
-            "the model was made with them": len(seen),
+            "the model was made with them": len(listing.items) - len(items),
             "no cell was found": len(answers.without_cell),
         },
         "believed": _believed(answers, seed, resamples),

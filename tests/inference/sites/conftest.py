@@ -90,6 +90,7 @@ def work() -> Callable[[], Job]:
     def do() -> Job:
         job = queue.claim(worker="test")
         assert job is not None, "nothing is queued"
+        job.folder.mkdir(parents=True, exist_ok=True)  # as the worker does
         child.run(job)
         job.refresh_from_db()
         return job

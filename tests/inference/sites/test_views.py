@@ -49,6 +49,7 @@ def told(validation: SiteValidation, verdict: str) -> SiteValidation:
         "cells": 20,
         "photographs": 20,
         "photographs_known": True,
+        "training_known": True,
         "left_out": {"the model was made with them": 2},
         "believed": {"share": share(0.9), "accuracy": share(0.9)},
         "known": {
