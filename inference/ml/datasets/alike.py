@@ -144,7 +144,8 @@ def findings(
     """
     identical = [places for places in _by_content(entries).values() if len(places) > 1]
     # Of files that are the same one stands for all: else a thousand copies were a million pairs.
-    first = sorted(places[0] for places in _by_content(entries).values())
+    # And of a file with several cells one: their surroundings were measured of its main cell only.
+    first = sorted({entry.sha256: at for at, entry in reversed([*enumerate(entries)])}.values())
     near = near_pairs([facts[at].look for at in first])
     pairs = np.array(first, np.int64)[near.pairs] if len(near.pairs) else near.pairs
 
@@ -159,7 +160,8 @@ def findings(
     for is_identical, rows in ((True, same), (False, pairs.tolist())):
         for a, b in rows:
             one, other = entries[a], entries[b]
-            if one.label != other.label:
+            # A label with a box may be of another cell than the one that looks alike.
+            if one.label != other.label and (is_identical or not (one.box or other.box)):
                 two_labels.add(a, b, is_identical)
             if {one.part, other.part} == {"train", "test"}:
                 across.add(a, b, is_identical)
@@ -279,7 +281,7 @@ def _sentences(
     if near:
         text = (
             f"{sum(map(len, near)):,} pictures look like others of no known common photograph, "
-            f"in {len(near):,} groups. If they show the same cells, name their photographs in "
+            f"in {len(near):,} {'group' if len(near) == 1 else 'groups'}. If they show the same cells, name their photographs in "
             "a table, so that copies stay on one side of a split."
         )
         yield {"kind": "warn", "text": text}

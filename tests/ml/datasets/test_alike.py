@@ -90,6 +90,17 @@ def test_two_known_photographs_of_one_cell_are_named(
     assert "pairs of source photographs look like one" in result.sentences[-1]["text"]
 
 
+def test_two_cells_of_one_file_are_no_duplicates() -> None:
+    one, facts = row(cell_picture(1), part="train")
+    cells = [replace(one, label=label, box=(at, 0, 9, 9)) for at, label in enumerate("abc")]
+    copy = row(np.ascontiguousarray(cell_picture(1)[:, ::-1]), label="d", part="test")
+    result = found([*((cell, facts) for cell in cells), copy])
+
+    assert result.identical["groups"] == 0
+    assert (result.two_labels["identical"], result.two_labels["near"]) == (0, 0)
+    assert result.across["near"] == 1
+
+
 def test_a_thousand_copies_of_one_file_are_one_group_and_lists_are_bounded() -> None:
     one, facts = row(cell_picture(1))
     result = found([(one, facts)] * 1000, shown=5)
