@@ -207,7 +207,7 @@ def test_the_command_says_how_to_put_the_model_in_use(
     out = tmp_path / "my model"
     call_command("train", data=[class_folders("set", {"a": 0}, pictures=1)], out=out)
     assert capsys.readouterr().out == (
-        f"Wrote model-a to {out}. To put it in use: manage.py activate_model '{out}'\n"
+        f"Wrote model-a to {out}. To put it in use: manage.py activate_model '{out}' --reason WHY\n"
     )
 
 

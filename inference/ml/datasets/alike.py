@@ -281,7 +281,7 @@ def _sentences(
     if near:
         text = (
             f"{sum(map(len, near)):,} pictures look like others of no known common photograph, "
-            f"in {len(near):,} groups. If they show the same cells, name their photographs in "
+            f"in {len(near):,} {'group' if len(near) == 1 else 'groups'}. If they show the same cells, name their photographs in "
             "a table, so that copies stay on one side of a split."
         )
         yield {"kind": "warn", "text": text}
