@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 AT_ONCE = 50  # pictures between two flushes of the disk
-RESERVE = 500 * 2**20  # bytes that stay free for everything else
 
 
 def find(
@@ -99,11 +98,11 @@ def _limits() -> Limits:
 
 
 def _check_room(needed: int) -> None:
-    free = shutil.disk_usage(settings.MEDIA_ROOT).free
-    if free < needed + RESERVE:
+    free = shutil.disk_usage(settings.MEDIA_ROOT).free - settings.JOB_FREE_DISK_MB * 2**20
+    if free < needed:
         raise JobError(
-            f"The pictures need about {needed / 2**30:.1f} GB, and the disk has only "
-            f"{free / 2**30:.1f} GB left. Make room, then try again."
+            f"The pictures need about {needed / 2**30:.1f} GB, and the disk has room for "
+            f"{max(free, 0) / 2**30:.1f} GB. Make room, then try again."
         )
 
 
