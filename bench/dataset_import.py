@@ -75,12 +75,18 @@ def page_seconds(visitor: Visitor, address: str, repeats: int = 5) -> list[float
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="of class folders, e.g. bccd/TRAIN")
-    folder = parser.parse_args().folder
+    parser.add_argument(
+        "--busy", action="store_true", help="on a machine with other work, at its priority"
+    )
+    options = parser.parse_args()
+    folder = options.folder
+    variables = {"JOB_LOW_PRIORITY": "false"} if options.busy else {}
     with tempfile.TemporaryDirectory() as scratch:
         archive = Path(scratch) / "archive.zip"
         files = zipped(folder, archive)
         processes = ("web", "training")
-        with RunningSystem(Path(scratch) / "system", processes=processes) as system:
+        system = RunningSystem(Path(scratch) / "system", processes=processes, variables=variables)
+        with system:
             visitor = Visitor(system.url)
             visitor.log_in("admin", system.passwords["admin"])
             start = time.perf_counter()

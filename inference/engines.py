@@ -34,7 +34,9 @@ def engine_for(model_version: ModelVersion) -> Engine:
     return _load(str(bundle_folder(model_version)), model_version.sha256)
 
 
-@lru_cache(maxsize=int(settings.ENGINES_OPEN))  # models in use, and those of samples still open
+@lru_cache(
+    maxsize=max(1, int(settings.ENGINES_OPEN))
+)  # models in use, and those of samples still open
 def _load(folder: str, sha256: str) -> Engine:
     # Imported here: a web process that shows no heat map needs none of them.
     import numpy as np

@@ -1,15 +1,19 @@
 """Small model bundles that answer, by the average colour of a crop: for tests of the registry."""
 
+import dataclasses
 import hashlib
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from django.conf import settings
 
 from inference.ml.bundle import (
     CARD_NAME,
     FEATURES_NAME,
     HEAD_NAME,
+    KERAS_NAME,
     MANIFEST_NAME,
     SCHEMA_VERSION,
     TFLITE_NAME,
@@ -80,6 +84,17 @@ def make_bundle(
     }
     described = Card(**(entries | card))
     write_card(folder, described)
+    return folder
+
+
+def make_contrary(folder: Path, version: str) -> Path:
+    """The bundle that ships, without what training goes on from, made to answer otherwise."""
+    shutil.copytree(settings.MODEL_BUNDLE, folder, ignore=shutil.ignore_patterns(KERAS_NAME))
+    head = Head.load(folder / HEAD_NAME)
+    Head(-head.kernel, -head.bias).save(folder / HEAD_NAME)
+    card = Card.from_json((folder / CARD_NAME).read_text())
+    del card.files[KERAS_NAME]
+    write_card(folder, dataclasses.replace(card, version=version))
     return folder
 
 

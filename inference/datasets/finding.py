@@ -18,6 +18,7 @@ from hematovision.files import gate, store
 from hematovision.files.gate import MINIMUM_SIDE
 from hematovision.files.models import StoredImage
 from inference.cells import CLASSES
+from inference.datasets.looking import look_at
 from inference.datasets.photographs import known_photographs
 from inference.datasets.records import Found, Journal, Record, box_of, record_of
 from inference.jobs.kinds import JobError
@@ -224,7 +225,8 @@ def _of_version(version: DatasetVersion) -> Found:
         row.label = labels.get(row.label, row.label)
         if row.label and row.pk not in left_out:
             records.append(record_of(row))
-    return Found(records, origin=version.origin)
+    look = look_at(parent)
+    return Found(records, notes=look.figures["notes"] if look else [], origin=version.origin)
 
 
 # --- People's cells --------------------------------------------------------------------------

@@ -20,10 +20,11 @@ GROUPS_SHOWN = 12
 OUTLIERS_SHOWN = 12  # of each kind
 SAMPLES_SHOWN = 8  # of each class
 PLOTS = {
-    "classes": "Pictures of each class",
-    "photographs": "Pictures of each source photograph",
-    "intensities": "Intensity of the pixels",
-    "colours": "Mean colour of each class",
+    "pictures": "Pictures of each class",
+    "photographs": "Source photographs of each class",
+    "intensities": "Grey values of the pixels",
+    "brightness": "Brightness of the pictures: median, and 90 % of each class",
+    "colours": "Mean colour of each class, as it is",
     "sizes": "Sizes of the pictures",
 }
 

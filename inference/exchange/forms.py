@@ -46,6 +46,7 @@ class KerasOptionsForm(forms.Form):
             choices=[(scale, SCALE_WORDS[scale]) for scale in SCALES],
             initial=usual_scale(recognised["backbone"], scales_pixels=recognised["scales_pixels"]),
             help_text="As in the code that trained it: a wrong choice costs most of the accuracy.",
+            widget=forms.RadioSelect,
         )
         self.fields["colours"] = forms.ChoiceField(
             label="Order of the colours",
@@ -54,14 +55,17 @@ class KerasOptionsForm(forms.Form):
                 (BGR, "blue, green, red (cv2.imread without conversion; VGG16's own)"),
             ],
             initial=BGR if self.fields["scale"].initial == "caffe" else RGB,
+            widget=forms.RadioSelect,
         )
         self.fields["interpolation"] = forms.ChoiceField(
             label="How pictures were squeezed into the square",
             choices=[
                 (BILINEAR, "linearly (cv2.resize, image_dataset_from_directory)"),
                 (NEAREST, "nearest pixel (load_img, flow_from_directory)"),
-                (AREA, "by area (Pillow's smooth filters come closest)"),
+                (AREA, "by area (closest to Pillow's smooth filters)"),
             ],
+            initial=BILINEAR,
+            widget=forms.RadioSelect,
         )
 
     @property

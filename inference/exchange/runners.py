@@ -56,6 +56,8 @@ def edge(running: Running) -> None:
         if queue.finish(running.job):
             export.figures = figures
             export.save(update_fields=["figures"])
+    for older in version.edge_exports.exclude(pk=export.pk):
+        rmtree(older.folder, ignore_errors=True)  # its figures stay
 
 
 def _cells(version: ModelVersion) -> list[Item]:

@@ -1,6 +1,7 @@
 """Writes of exports and imports. The work itself is done by `runners.py`, in a child process."""
 
 import hashlib
+import json
 import os
 import tempfile
 from collections.abc import Iterable
@@ -75,7 +76,8 @@ def keras_import_tell(*, keras_import: KerasImport, options: Options, by: User) 
     """Say what a file cannot say itself, and queue the making of the model.
 
     Raises:
-        ValidationError: the file has not been recognised, is gone, or is being worked on.
+        ValidationError: the file has not been recognised, is gone, is being worked on, or has
+            become a model with the same options.
     """
     row = KerasImport.objects.select_for_update().get(pk=keras_import.pk)
     if row.model_version_id is not None:
@@ -86,7 +88,10 @@ def keras_import_tell(*, keras_import: KerasImport, options: Options, by: User) 
         raise ValidationError("The file is no longer there. Upload it again.")
     if len(options.classes) != row.recognised["classes"]:
         raise ValidationError(f"Name {row.recognised['classes']} classes, in the order of answers.")
-    row.options = options.to_dict()
+    row.options = json.loads(json.dumps(options.to_dict()))
+    same = KerasImport.objects.filter(file_sha256=row.file_sha256, options=row.options)
+    if known := same.exclude(model_version=None).first():
+        raise ValidationError(f"This file with these options is {known.model_version} already.")
     row.job = job_create(kind=Job.Kind.KERAS_IMPORT, by=by)
     row.save(update_fields=["options", "job"])
     audit.record(audit.Action.KERAS_IMPORT_STARTED, actor=by, subject=row, **row.options)

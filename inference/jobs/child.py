@@ -1,7 +1,7 @@
 """``python -m inference.jobs.child UUID CLAIM PARENT``: the process that does one job.
 
-It runs at the lowest priority, dies with its worker, writes its own progress, and alone writes
-the end of the job (done, failed with a sentence, cancelled); a death without one is for the
+It runs at the lowest priority, dies with its worker, tells that one its progress, and writes the
+end of the job itself (done, failed with a sentence, cancelled); a death without one is for the
 worker to tell.
 """
 
@@ -19,7 +19,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import django
@@ -114,10 +114,10 @@ class Running:
     """A job at work: what its runner reports to and asks."""
 
     def __init__(self, job: Job) -> None:
-        from inference.jobs import log, queue
+        from inference.jobs import log, progress, queue
 
         self.job = job
-        self._queue, self._log = queue, log
+        self._queue, self._log, self._progress = queue, log, progress
         self._written = self._asked = 0.0
         self._stop = ""
 
@@ -127,7 +127,7 @@ class Running:
         return self.job.folder
 
     def report(self, stage: str, done: int, total: int, message: str = "") -> None:
-        """Say where the work stands; written to the row once a second, the message to the log."""
+        """Say where the work stands; told to the worker once a second, the message to the log."""
         from django.utils import timezone
 
         if message:
@@ -138,28 +138,10 @@ class Running:
         elif not message and done < total and time.monotonic() - self._written < WRITE_EVERY:
             return
         self._written = time.monotonic()
-        fields = {
-            "stage": stage,
-            "stage_started_at": self.job.stage_started_at,
-            "stage_started_with": self.job.stage_started_with,
-            "steps_done": done,
-            "steps_total": total,
-        }
+        self.job.steps_done, self.job.steps_total = done, total
         if message:
-            fields["message"] = message.splitlines()[-1][:500]
-        self.progress(**fields)
-
-    def progress(self, **fields: Any) -> None:
-        """Write fields of the row; a database that is away for a moment costs a step of the bar."""
-        from django.db import DatabaseError, connection
-
-        try:
-            self._queue.progress(self.job, **fields)
-        except DatabaseError:
-            if connection.in_atomic_block:
-                raise
-            logger.warning("The progress could not be written.", exc_info=True)
-            connection.close()
+            self.job.message = message.splitlines()[-1][:500]
+        self._progress.write(self.job)
 
     def log(self, text: str) -> None:
         self._log.append(self.job, text)

@@ -19,7 +19,7 @@ from django.utils import timezone
 from accounts import audit
 from accounts.models import User
 from hematovision.celery import app
-from inference.jobs import folders
+from inference.jobs import folders, progress
 from inference.models import Job
 
 logger = logging.getLogger(__name__)
@@ -85,14 +85,10 @@ def held(pk: int, claim: UUID | None) -> QuerySet[Job]:
 
 
 def renew(job: Job) -> bool:
-    """Prolong the lease; return whether the claim still holds."""
+    """Prolong the lease and write where the work stands; return whether the claim still holds."""
     end = timezone.now() + timedelta(seconds=settings.JOB_LEASE_SECONDS)
-    return bool(held(job.pk, job.claim).update(lease_expires_at=end))
-
-
-def progress(job: Job, **fields: Any) -> None:
-    """Write where the work stands, as long as the claim holds."""
-    held(job.pk, job.claim).update(**fields)
+    fields = {**progress.of(job), "peak_memory_mb": job.peak_memory_mb}
+    return bool(held(job.pk, job.claim).update(lease_expires_at=end, **fields))
 
 
 def got_further(job: Job) -> None:
@@ -101,7 +97,7 @@ def got_further(job: Job) -> None:
     So a long training is not given up for a server that was restarted a few times, while work
     that dies again and again at one place is.
     """
-    progress(job, attempt=1)
+    held(job.pk, job.claim).update(attempt=1)
 
 
 def stop_of(job: Job) -> str:
@@ -130,7 +126,11 @@ def cancelled(job: Job) -> bool:
 
 def _end(job: Job, status: Job.Status, **fields: Any) -> bool:
     ended = held(job.pk, job.claim).update(
-        status=status, lease_expires_at=None, finished_at=timezone.now(), **fields
+        status=status,
+        lease_expires_at=None,
+        finished_at=timezone.now(),
+        **progress.of(job),
+        **fields,
     )
     if ended:
         action = {

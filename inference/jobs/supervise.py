@@ -15,7 +15,7 @@ from pathlib import Path
 from django.conf import settings
 from django.db import DatabaseError, connection
 
-from inference.jobs import folders, log, queue
+from inference.jobs import folders, log, progress, queue
 from inference.models import Job
 
 logger = logging.getLogger(__name__)
@@ -36,6 +36,7 @@ def work_on(job: Job) -> None:
         return
     try:
         job.folder.mkdir(parents=True, exist_ok=True)
+        progress.forget(job)
         with (job.folder / "output.txt").open("ab") as output:
             child = _start(job, output.fileno())
     except OSError as error:
@@ -71,7 +72,6 @@ def _kill(child: subprocess.Popen[bytes]) -> None:
 
 def _watch(child: subprocess.Popen[bytes], job: Job) -> Callable[[], object]:
     """Wait for the end, or the reason to make one; return what is then to be told."""
-    peak = 0
     renewed = time.monotonic()
     cancel_at: float | None = None
     while True:
@@ -84,14 +84,13 @@ def _watch(child: subprocess.Popen[bytes], job: Job) -> Callable[[], object]:
         if stopping.is_set():
             return partial(queue.put_back, job)
         _bound(job.folder / "output.txt")
+        progress.read(job)
         used = anonymous_memory_mb(child.pid)
+        job.peak_memory_mb = max(job.peak_memory_mb or 0, used)
         try:
             if not queue.renew(job):
                 return _nothing
             renewed = time.monotonic()
-            if used > peak:
-                peak = used
-                queue.progress(job, peak_memory_mb=peak)
             asked_to_cancel = queue.stop_of(job) == Job.Stop.CANCEL
         except DatabaseError:
             # A database that is away for a moment must not cost hours of training.

@@ -116,7 +116,7 @@ def finish(
         metrics=_metrics(
             softmax(test_logits / np.float32(temperature)), thresholds, test, listing, settings
         ),
-        dataset=_dataset_card(listing, without_cell, settings),
+        dataset=_dataset_card(listing, without_cell, settings, start),
         split=_split_card(parts, settings),
         training=_training_card(settings, history, code_version, start)
         | temperature_note(temperature),
@@ -191,13 +191,14 @@ def _metrics(
 
 
 def _dataset_card(
-    listing: Listing, without_cell: Sequence[Item], settings: Settings
+    listing: Listing, without_cell: Sequence[Item], settings: Settings, start: Bundle | None
 ) -> dict[str, Any]:
+    inherited = start.card.dataset.get("licences", {}) if start else {}
     return {
         "fingerprint": listing.fingerprint(),
         "pictures": count_by([item.stratum for item in listing.items]),
         "groups_unknown": list(listing.groups_unknown),
-        "licences": dict(settings.licences),
+        "licences": inherited | dict(settings.licences),
         "without_cell": len(without_cell),
         "without_cell_files": [
             f"{item.stratum}/{item.path.name}" for item in without_cell[:_LISTED_WITHOUT_CELL]

@@ -40,7 +40,7 @@ _NO_FIGURES = frozenset({"classes", "curves"})
 _NOT_TOLD = frozenset(
     {
         *("data", "groups", "history", "parity", "command", "preprocessing", "weights"),
-        *("adapted_from", "adaptation"),
+        *("adapted_from", "adaptation", "started_from"),
     }
 )
 
@@ -93,7 +93,7 @@ def settings_of(training: Mapping[str, Any]) -> dict[str, str]:
     """What a training run was told, in words; paths and histories are left out."""
     told = {}
     for name, value in training.items():
-        if name in _NOT_TOLD or value in ("", None) or isinstance(value, (list, tuple)):
+        if name in _NOT_TOLD or value in ("", None, {}) or isinstance(value, (list, tuple)):
             continue
         told[name.replace("_", " ")] = (
             ", ".join(f"{key} {one}" for key, one in value.items())

@@ -107,7 +107,7 @@ def train(
         )
         report(Progress("evaluate", 0, 1))
         bundle = finish(model, parts, listing, without_cell, settings, history, code, start)
-    report(Progress("evaluate", 1, 1, f"Wrote {bundle.version} to {settings.out}."))
+    report(Progress("evaluate", 1, 1, f"Wrote {bundle.version}."))
     return bundle
 
 

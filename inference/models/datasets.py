@@ -127,6 +127,11 @@ class DatasetImage(models.Model):
         _refuse_if_ready(self.version_id)
         return super().delete(*args, **kwargs)
 
+    @property
+    def short_name(self) -> str:
+        """The file's own name, without its folders."""
+        return self.file_name.rsplit("/", 1)[-1]
+
 
 class LeftOutFile(models.Model):
     """A file of an import that is not in the version, and why."""

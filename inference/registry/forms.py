@@ -1,6 +1,10 @@
 """The registry's forms."""
 
+from typing import Any
+
 from django import forms
+from django.conf import settings
+from django.core.exceptions import ValidationError
 
 
 class PromotionForm(forms.Form):
@@ -29,3 +33,10 @@ class ImportForm(forms.Form):
         label="Bundle",
         help_text="A ZIP archive, as “Download the bundle” of another installation gives it.",
     )
+
+    def clean_bundle(self) -> Any:
+        file = self.cleaned_data["bundle"]
+        if file.size > settings.MODEL_UPLOAD_MAX_BYTES:
+            limit = settings.MODEL_UPLOAD_MAX_BYTES // 2**20
+            raise ValidationError(f"The file is larger than {limit} MB (MODEL_UPLOAD_MAX_MB).")
+        return file

@@ -74,13 +74,11 @@ def beside(request: AuthenticatedRequest, pk: int) -> HttpResponse:
     else:
         active = selectors.active_model_version()
         other = active if active != version else others.first()
-    cards = [one.card for one in (version, other) if one]
     context = {
         "version": version,
         "other": other,
         "others": others,
-        "cards": cards,
-        "datasets": sorted({name for card in cards for name in card.get("metrics", {})}),
+        "cards": [one.card for one in (version, other) if one],
         "comparison": other and selectors.comparisons_of(version).filter(baseline=other).first(),
     }
     return render(request, "inference/model_beside.html", context)
@@ -91,7 +89,7 @@ def beside(request: AuthenticatedRequest, pk: int) -> HttpResponse:
 def compare(request: AuthenticatedRequest, pk: int) -> HttpResponse:
     """Have a candidate compared with a model in use, and show the comparison."""
     version = _version(pk)
-    baseline = _expected(request)
+    baseline = _model_told(request, "baseline")
     if baseline is None:
         messages.warning(request, "There is no model in use to compare with.")
         return redirect("inference:model", pk=pk)
@@ -108,7 +106,7 @@ def promote(request: AuthenticatedRequest, pk: int) -> HttpResponse:
     """Put a version in use somewhere: what the gate says, and the reason."""
     version, site = _version(pk), _site(request)
     active = selectors.active_model_version(site)
-    expected = _expected(request) if request.method == "POST" else active
+    expected = _model_told(request, "expected") if request.method == "POST" else active
     gate = gate_of(version, active)
     form = PromotionForm(request.POST or None, closed=bool(gate.objection))
     if request.method == "POST" and form.is_valid():
@@ -143,7 +141,7 @@ def promote(request: AuthenticatedRequest, pk: int) -> HttpResponse:
 @require_POST
 def go_back(request: AuthenticatedRequest) -> HttpResponse:
     """Undo the last change of a scope, with one click."""
-    site, expected = _site(request), _expected(request)
+    site, expected = _site(request), _model_told(request, "expected")
     return _changed(
         request,
         lambda: services.model_go_back(site=site, expected_active=expected, by=request.user),
@@ -154,7 +152,7 @@ def go_back(request: AuthenticatedRequest) -> HttpResponse:
 @require_POST
 def return_to_default(request: AuthenticatedRequest) -> HttpResponse:
     """A site gives up the model of its own."""
-    site, expected = _site(request), _expected(request)
+    site, expected = _site(request), _model_told(request, "expected")
     if site is None:
         messages.warning(request, "Choose a site.")
         return redirect("inference:models")
@@ -195,9 +193,9 @@ def _site(request: AuthenticatedRequest) -> Site | None:
     return get_object_or_404(sites_for(request.user), pk=told if told.isdecimal() else 0)
 
 
-def _expected(request: AuthenticatedRequest) -> ModelVersion | None:
-    """The model that the page showed as the one in use."""
-    told = _told(request, "expected")
+def _model_told(request: AuthenticatedRequest, name: str) -> ModelVersion | None:
+    """The version that a form names: ``expected`` is the one that its page showed as in use."""
+    told = _told(request, name)
     return ModelVersion.objects.filter(pk=told if told.isdecimal() else 0).first()
 
 

@@ -11,6 +11,13 @@ register = template.Library()
 
 NONE = "–"
 KEY_SETS = 3
+COMPARED = {
+    "accuracy": "Accuracy by picture",
+    "by_photograph": "Accuracy by photograph",
+    "balanced_accuracy": "Balanced accuracy",
+    "not_flagged": "Not flagged as uncertain",
+    "wrong_among_not_flagged": "Wrong among those",
+}
 
 # Networks as people write them; one that is not listed keeps its own name.
 NETWORKS = {
@@ -19,8 +26,8 @@ NETWORKS = {
     "vgg16": "VGG16",
     "resnet50v2": "ResNet50V2",
     "efficientnetv2b0": "EfficientNetV2B0",
-    "plain-cnn": "a plain chain of convolutions",
 }
+IMPORTED_NETWORKS = {"plain-cnn": "a plain chain of convolutions"}  # which is not trained here
 
 
 @register.filter
@@ -65,21 +72,42 @@ def _signed(share: float) -> str:
 @register.filter
 def key_figures(card: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     """The first data sets of a card, for lists, with their figures."""
-    metrics = card.get("metrics")
-    rows = metrics.items() if isinstance(metrics, dict) else ()
-    return [(name, figures) for name, figures in rows if isinstance(figures, dict)][:KEY_SETS]
+    return list(_sets(card).items())[:KEY_SETS]
 
 
 @register.filter
-def figures_of(card: dict[str, Any], dataset: str) -> Any:
-    """What another card says of the same data set, if anything."""
+def beside(card: dict[str, Any], other: dict[str, Any]) -> list[tuple[str, list[list[str]]]]:
+    """For each data set of two cards, rows of a name and both cards' figures in words."""
+    ours, theirs = (_sets(one) for one in (card, other))
+    return [
+        (
+            dataset,
+            [
+                [name, *(_compared(one.get(dataset, {}), key) for one in (ours, theirs))]
+                for key, name in COMPARED.items()
+            ],
+        )
+        for dataset in sorted({*ours, *theirs})
+    ]
+
+
+def _compared(figures: dict[str, Any], key: str) -> str:
+    figure = figures.get(key)
+    photographs = figure.get("photographs") if isinstance(figure, dict) else None
+    if key == "by_photograph" and photographs == figures.get("images"):
+        return NONE  # these are files, of nobody knows which photographs
+    return with_interval(figure)
+
+
+def _sets(card: dict[str, Any]) -> dict[str, dict[str, Any]]:
     metrics = card.get("metrics")
-    return metrics.get(dataset) if isinstance(metrics, dict) else None
+    rows = metrics.items() if isinstance(metrics, dict) else ()
+    return {name: figures for name, figures in rows if isinstance(figures, dict)}
 
 
 @register.filter
 def network_name(backbone: str) -> str:
-    return NETWORKS.get(str(backbone), str(backbone))
+    return (NETWORKS | IMPORTED_NETWORKS).get(str(backbone), str(backbone))
 
 
 @register.filter

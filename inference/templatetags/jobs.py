@@ -78,3 +78,9 @@ def in_words(seconds: float | timedelta | None) -> str:
     if minutes < 90:
         return f"{minutes} minutes"
     return f"{minutes // 60} h {minutes % 60} min"
+
+
+@register.filter
+def of_mb(megabytes: int) -> str:
+    """ "840 MB", "2.4 GB"."""
+    return f"{megabytes} MB" if megabytes < 1024 else f"{megabytes / 1024:.1f} GB"

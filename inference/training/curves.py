@@ -31,10 +31,10 @@ def charts_of(history: Sequence[Record], *, epochs: int) -> list[Chart]:
     losses = [record[name] for record in history for name in LOSS if name in record]
     highest = max(*losses, 0.1)
     accuracies = [record[name] for record in history for name in ACCURACY if name in record]
-    lowest = int(10 * min(accuracies)) / 10
+    floor = max(level for level in (0.0, 0.5, 0.8) if level <= min(accuracies))
     return [
         _chart("Loss", LOSS, history, epochs, (0, ceil(highest * 5) / 5), "{:.1f}"),
-        _chart("Accuracy", ACCURACY, history, epochs, (min(lowest, 0.9), 1.0), "{:.0%}"),
+        _chart("Accuracy", ACCURACY, history, epochs, (floor, 1.0), "{:.0%}"),
     ]
 
 

@@ -9,6 +9,7 @@ from django import forms
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
+from django.forms.utils import pretty_name
 from django.utils.text import capfirst
 
 from inference.ml.datasets.tables import tidy_label
@@ -16,7 +17,7 @@ from inference.ml.settings import BALANCES, SMALLEST_SIZE, fixed_by
 from inference.ml.views import VIEWS
 from inference.models import DatasetVersion, ModelVersion, TrainingRun
 from inference.templatetags.figures import NETWORKS
-from inference.training.options import Options, Order, Start, card_of
+from inference.training.options import Options, Order, Start, can_go_on, card_of
 
 PRETRAINED = frozenset(NETWORKS) - {"scratch-cnn"}
 LARGEST_SIZE = 320
@@ -38,10 +39,16 @@ CHOICES: dict[str, dict[Any, str]] = {
 }
 
 
+class _VersionsField(forms.ModelMultipleChoiceField):  # type: ignore[type-arg]
+    def label_from_instance(self, version: DatasetVersion) -> str:
+        told = version.summary
+        return f"{version}: {told['pictures']:,} pictures of {len(told['classes'])} classes"
+
+
 class DataForm(forms.Form):
     """What to train on."""
 
-    versions = forms.ModelMultipleChoiceField(
+    versions = _VersionsField(
         DatasetVersion.objects.none(),
         label="Datasets",
         widget=forms.CheckboxSelectMultiple,
@@ -71,38 +78,32 @@ class TrainingForm(forms.Form):
         coerce=int,
         help_text="Flips and turns of each cell. More are a little better, and slower.",
     )
-    validation = forms.FloatField(
-        label="Share of photographs to validate with", min_value=0.01, max_value=0.5
-    )
-    test = forms.FloatField(
-        label="Share of photographs to test with", min_value=0.01, max_value=0.5
-    )
+    validation = forms.FloatField(label="Share to validate with", min_value=0.01, max_value=0.5)
+    test = forms.FloatField(label="Share to test with", min_value=0.01, max_value=0.5)
     seed = forms.IntegerField(
-        min_value=0, max_value=2**31 - 1, help_text="Of the split, of the draws of crops."
+        min_value=0, max_value=2**31 - 1, help_text="Of the split and of all draws."
     )
     warm_up_crops = forms.IntegerField(
-        label="First stage: crops at most",
+        label="Crops at most",
         min_value=10,
         max_value=100_000,
         help_text="The last layer alone is fitted to them. It is solved, so it has no rate.",
     )
     warm_up_strength = forms.FloatField(
-        label="First stage: freedom",
+        label="Freedom",
         min_value=1e-6,
         max_value=1e6,
         help_text="The inverse of the penalty on the last layer's weights.",
     )
-    warm_up_steps = forms.IntegerField(
-        label="First stage: steps at most", min_value=1, max_value=100_000
-    )
-    epochs = forms.IntegerField(label="Second stage: epochs", min_value=1, max_value=1000)
+    warm_up_steps = forms.IntegerField(label="Steps at most", min_value=1, max_value=100_000)
+    epochs = forms.IntegerField(label="Epochs", min_value=1, max_value=1000)
     crops_per_epoch = forms.IntegerField(
         label="Crops in an epoch", min_value=8, max_value=1_000_000
     )
     learning_rate = forms.FloatField(label="Highest learning rate", min_value=1e-7, max_value=1.0)
     batch = forms.IntegerField(label="Crops in a batch", min_value=1, max_value=512)
     patience = forms.IntegerField(
-        label="Stop after epochs without gain", min_value=1, max_value=1000
+        label="Epochs without gain", min_value=1, max_value=1000, help_text="Then it stops."
     )
     stop_after_minutes = forms.IntegerField(
         label="Stop after minutes",
@@ -112,15 +113,32 @@ class TrainingForm(forms.Form):
         help_text="Then the best epoch so far is kept. Empty: no limit.",
     )
     balance = forms.ChoiceField(
-        label="Balance of the classes",
+        label="Balance",
         choices=[(name, BALANCE_NAMES[name]) for name in BALANCES],
     )
     label_smoothing = forms.FloatField(min_value=0, max_value=0.3)
-    colour = forms.FloatField(label="Variation of colour", min_value=0, max_value=5)
-    stain = forms.FloatField(label="Variation of stain", min_value=0, max_value=5)
-    focus = forms.FloatField(label="Share of crops made less sharp", min_value=0, max_value=1)
+    colour = forms.FloatField(label="Colour", min_value=0, max_value=5)
+    stain = forms.FloatField(label="Stain", min_value=0, max_value=5)
+    focus = forms.FloatField(label="Share made less sharp", min_value=0, max_value=1)
 
     MAIN = ("start", "split")
+    ADVANCED = (
+        ("Network", ("backbone", "size", "views")),
+        ("Source photographs", ("validation", "test", "seed")),
+        (
+            "First stage: the last layer alone",
+            ("warm_up_crops", "warm_up_strength", "warm_up_steps"),
+        ),
+        (
+            "Second stage: the whole network",
+            (
+                *("epochs", "crops_per_epoch", "batch", "learning_rate"),
+                *("patience", "stop_after_minutes"),
+            ),
+        ),
+        ("Classes", ("balance", "label_smoothing")),
+        ("Variation of the crops", ("colour", "stain", "focus")),
+    )
 
     def __init__(
         self, *args: Any, labels: list[str], model: ModelVersion | None, **kwargs: Any
@@ -174,6 +192,13 @@ class TrainingForm(forms.Form):
         if card is None:
             self.add_error("start", "This version of the program cannot go on from that model.")
             return
+        if not can_go_on(card):
+            self.add_error(
+                "start",
+                "The model in use came from elsewhere and cannot be trained on. Start from "
+                "ImageNet's weights or from random ones.",
+            )
+            return
         fixed = fixed_by(card)["backbone"]
         if cleaned.get("backbone") not in (None, fixed):
             name = NETWORKS.get(fixed, fixed)
@@ -219,12 +244,11 @@ class TrainingForm(forms.Form):
     def class_fields(self) -> list[forms.BoundField]:
         return [self[f"class_{number}"] for number in range(len(self.labels))]
 
-    def advanced_fields(self) -> list[forms.BoundField]:
-        shown = {*self.MAIN, *(f"class_{number}" for number in range(len(self.labels)))}
-        return [self[name] for name in self.fields if name not in shown]
+    def advanced_fields(self) -> list[tuple[str, list[forms.BoundField]]]:
+        return [(title, [self[name] for name in names]) for title, names in self.ADVANCED]
 
     def advanced_is_wrong(self) -> bool:
-        return any(field.errors for field in self.advanced_fields())
+        return any(self[name].errors for _, names in self.ADVANCED for name in names)
 
 
 def initial_of(run: TrainingRun) -> dict[str, Any]:
@@ -233,12 +257,20 @@ def initial_of(run: TrainingRun) -> dict[str, Any]:
     return {**options, "start": run.start, "class_map": run.class_map}
 
 
-def settings_in_words(options: Options) -> list[tuple[str, Any]]:
-    """The choices under the names that the form gives them."""
-    told = []
-    for name, value in options.to_json().items():
-        field = TrainingForm.base_fields.get(name)
-        label = capfirst(str(field.label if field and field.label else name.replace("_", " ")))
-        choices = CHOICES.get(name, {})
-        told.append((label, choices.get(value, "no limit" if value is None else value)))
-    return told
+def settings_in_words(options: Options) -> list[tuple[str, list[tuple[str, Any]]]]:
+    """The choices, under the headings and names of the form."""
+    told = options.to_json()
+
+    def value(name: str) -> Any:
+        return CHOICES.get(name, {}).get(told[name], told[name])
+
+    groups = [("", ("split",)), *TrainingForm.ADVANCED]
+    return [
+        (title, [(_label(name), value(name)) for name in names if told[name] is not None])
+        for title, names in groups
+    ]
+
+
+def _label(name: str) -> str:
+    field = TrainingForm.base_fields[name]
+    return str(field.label or pretty_name(name))

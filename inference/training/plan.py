@@ -50,6 +50,7 @@ NUMBERS = {
 }
 MEASURED_SIZE, MEASURED_CORES = 128, 2
 SECONDS_A_PICTURE = 0.02  # to find its cell and cut it out
+SECONDS_AT_LEAST = 30  # to load TensorFlow, to calibrate, measure and write the model
 COPIES_KEPT = 11  # of the network's numbers: two checkpoints of five, and the finished model
 BYTES_A_NUMBER = 4
 
@@ -182,21 +183,17 @@ def _lacking(plan: Plan) -> list[str]:
 # --- What it takes ---------------------------------------------------------------------------
 def expected_seconds(options: Options, *, pictures: int) -> tuple[float, bool]:
     """How long a training takes if nobody else needs the machine, and whether by its own runs."""
-    pace = _measured_pace(options)
-    if measured := pace is not None:
-        seconds_a_crop = pace
-    else:
-        seconds_a_crop = (
-            SECONDS_A_CROP[options.backbone]
-            * (options.size / MEASURED_SIZE) ** 2
-            * MEASURED_CORES
-            / (os.cpu_count() or 1)
-        )
-    seconds = pictures * SECONDS_A_PICTURE + options.epochs * options.crops_per_epoch * (
-        seconds_a_crop or 0
+    measured = _measured_pace(options)
+    reckoned = (
+        SECONDS_A_CROP[options.backbone]
+        * (options.size / MEASURED_SIZE) ** 2
+        * (MEASURED_CORES / (os.cpu_count() or 1))
     )
+    a_crop = reckoned if measured is None else measured
+    seconds = SECONDS_AT_LEAST + pictures * SECONDS_A_PICTURE
+    seconds += options.epochs * options.crops_per_epoch * a_crop
     limit = options.stop_after_minutes
-    return (min(seconds, 60 * limit) if limit else seconds), measured
+    return (min(seconds, 60 * limit) if limit else seconds), measured is not None
 
 
 def _measured_pace(options: Options) -> float | None:

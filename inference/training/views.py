@@ -101,9 +101,12 @@ def training_curves(request: AuthenticatedRequest, pk: int) -> HttpResponse:
 
 
 def _curves(run: TrainingRun) -> dict[str, object]:
-    options = Options.from_json(run.settings)
+    epochs, best = Options.from_json(run.settings).epochs, best_epoch(run.history)
     return {
         "run": run,
-        "charts": charts_of(run.history, epochs=options.epochs),
-        "best": best_epoch(run.history),
+        "charts": charts_of(run.history, epochs=epochs),
+        "epoch": len(run.history) - 1,
+        "epochs": epochs,
+        "best": best,
+        "best_record": {} if best is None else run.history[best],
     }

@@ -96,7 +96,10 @@ def test_the_new_model_reads_the_same_cells_and_both_answers_stay(
     progress = progress_of(sample)
     assert (progress.queued, progress.done, progress.without_model) == (2, 0, 0)
     assert state_of(sample) == State.ANALYSING
-    assert "0 of 2</strong> images analysed" in text(client, sample)
+    page = text(client, sample)
+    assert "0 of 2</strong> images analysed" in page
+    assert "has not read it yet" in page
+    assert "No answer of its own" not in page
 
     work()  # type: ignore[operator]
     assert list(Cell.objects.values_list("pk", "x", "y")) == cells

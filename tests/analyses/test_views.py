@@ -505,6 +505,7 @@ def test_a_model_of_whole_pictures_says_what_it_does_not(
     assert "did not check for unfamiliar cells" in page
     assert "No answer of its own" in page
     assert page.count("No heat map: one takes too long") == 1
+    assert page.count('id="confirm-') == 1  # of the other there is nothing to confirm
     assert web.get(f"/cells/{main.pk}/heat-map/").status_code == 404
 
 

@@ -2,14 +2,25 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from hematovision.files.gate import decode
-from inference.ml.data import DataError, cut_crops, list_items, main_cell_crop
-from inference.ml.preprocess import Preprocessing
+from inference.ml.data import (
+    DataError,
+    Item,
+    cut_crops,
+    list_items,
+    main_cell_crop,
+    make_listing,
+    relabelled,
+)
+from inference.ml.finder import Box
+from inference.ml.preprocess import Preprocessing, crop_cell, prepare
 from inference.ml.smear import make_smear
 
 pytestmark = pytest.mark.unit
@@ -124,6 +135,55 @@ def test_pictures_without_a_cell_are_left_out_and_named(class_folders: MakeFolde
     assert kept == [0, 2, 3]
     assert crops.shape == (3, 128, 128, 3)
     assert len(calls) == 4
+
+
+def test_a_box_is_cut_where_it_is_and_not_where_the_finder_looks(
+    class_folders: MakeFolders,
+) -> None:
+    (item,) = list_items([class_folders("set", {"a": 1}, pictures=1)]).items
+    image = decode(item.path.read_bytes())
+    boxes = [Box(10, 20, 40, 40), Box(70, 60, 30, 50)]
+    items = [replace(item, box=box) for box in boxes]
+    crops, kept = cut_crops(items, Preprocessing(), decode=decode)
+
+    assert kept == [0, 1]
+    prepared = prepare(image, Preprocessing())
+    for crop, box in zip(crops, boxes, strict=True):
+        assert np.array_equal(crop, crop_cell(prepared, box, Preprocessing()))
+    outside = replace(item, box=Box(150, 0, 40, 40))
+    with pytest.raises(DataError, match=r"1\.png cannot be used: .* reaches outside the picture"):
+        cut_crops([outside], Preprocessing(), decode=decode)
+
+
+def test_boxes_of_one_file_may_have_labels_of_their_own_but_share_its_photograph() -> None:
+    one = Item(Path("field"), "set", "a", "set:x", "sha", Box(0, 0, 9, 9))
+    other = replace(one, label="b", box=Box(9, 0, 9, 9), group="set:y")
+    whole = replace(one, label="c", box=None, dataset="copy", group="copy:z")
+    listing = make_listing([one, other, whole, one])
+
+    assert {item.group for item in listing.items} == {"copy:z"}
+    assert listing.classes == ("a", "b", "c")
+    moved = make_listing([replace(one, box=Box(1, 0, 9, 9)), other, whole, one])
+    assert moved.fingerprint() != listing.fingerprint()
+    with pytest.raises(DataError, match=r"field \(a\) and field \(b\) .* in the same box Box"):
+        make_listing([one, replace(one, label="b")])
+
+
+def test_a_class_map_renames_joins_and_leaves_out(class_folders: MakeFolders) -> None:
+    seeds = {"band": 0, "segmented": 10, "dirt": 20}
+    folders = [class_folders(name, {name: seed}, pictures=2) for name, seed in seeds.items()]
+    folders.append(class_folders("other", {"monocyte": 50}, pictures=1))
+    listing = list_items(folders)
+    told = relabelled(listing, {"band": "Neutrophil ", "segmented": "neutrophil", "dirt": ""})
+
+    assert told.classes == ("monocyte", "neutrophil")
+    assert len(told.items) == 5
+    assert len(told.groups_unknown) == 3
+    assert relabelled(listing, {}) == listing
+    with pytest.raises(DataError, match="names blast, but the pictures are of band, dirt"):
+        relabelled(listing, {"blast": "x"})
+    with pytest.raises(DataError, match="uncertain is called like a mark"):
+        relabelled(listing, {"dirt": "uncertain"})
 
 
 def test_what_shares_bytes_or_a_photograph_is_one_group(

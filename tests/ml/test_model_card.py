@@ -125,6 +125,18 @@ def test_an_adapted_model_says_from_what_and_with_what(bundle: Bundle) -> None:
     )
 
 
+def test_what_training_went_on_from_is_said(bundle: Bundle) -> None:
+    started = {"version": "parent-1", "sha256": "ab" * 32, "training_known": True}
+    training = {**bundle.card.training, "started_from": started, "class_map": {}, "weights": None}
+    text = render(bundle, training=training)
+
+    assert "Training went on from parent-1. Photographs that it knew kept their sides" in text
+    assert "class map" not in text
+    assert "nothing is known" in render(
+        bundle, training={**training, "started_from": {**started, "training_known": False}}
+    )
+
+
 def test_figures_of_the_validation_side_are_no_evidence(bundle: Bundle) -> None:
     tuned = {"side": "validation", "what": "tuned and calibrated on, which flatters"}
     metrics = {name: {**one, **tuned} for name, one in bundle.card.metrics.items()}

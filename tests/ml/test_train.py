@@ -1,6 +1,8 @@
 """Training from folders of pictures to a bundle that the engine serves, on drawn cells."""
 
 import json
+import os
+import signal
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,7 +20,7 @@ from inference.ml.data import Item, list_items
 from inference.ml.engine import Engine, softmax
 from inference.ml.finder import find_cells
 from inference.ml.preprocess import OWN_STAIN, Preprocessing, crop_cell, prepare, to_network
-from inference.ml.progress import Progress
+from inference.ml.progress import Progress, Report, Stage, Stop
 from inference.ml.settings import Settings
 from inference.ml.sidecar import TrainingFeatures, read_manifest
 from inference.ml.smear import STAINS, make_smear
@@ -205,8 +207,44 @@ def test_the_command_says_how_to_put_the_model_in_use(
     out = tmp_path / "my model"
     call_command("train", data=[class_folders("set", {"a": 0}, pictures=1)], out=out)
     assert capsys.readouterr().out == (
-        f"Wrote model-a to {out}. To put it in use: manage.py activate_model '{out}'\n"
+        f"Wrote model-a to {out}. To put it in use: manage.py activate_model '{out}' --reason WHY\n"
     )
+
+
+def interrupted(stage: Stage, class_folders: MakeFolders, patch: pytest.MonkeyPatch) -> list[str]:
+    """What the command asks of a training at whose stage a person presses Ctrl-C, twice."""
+    from inference.ml import train as training
+
+    wishes: list[str] = []
+
+    def trained(
+        _settings: Settings, _listing: object, report: Report, *, stop: Stop, **_others: object
+    ) -> SimpleNamespace:
+        report(Progress(stage, 1, 2))
+        for _ in range(2):
+            wishes.append(stop())
+            os.kill(os.getpid(), signal.SIGINT)
+        wishes.append(stop())
+        return SimpleNamespace(version="model-a", card=SimpleNamespace(metrics={}))
+
+    patch.setattr(training, "train", trained)
+    call_command("train", data=[class_folders("set", {"a": 0}, pictures=1)], out=Path("new"))
+    return wishes
+
+
+def test_ctrl_c_asks_for_the_best_epoch_once_there_is_one(
+    class_folders: MakeFolders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    assert interrupted("train", class_folders, monkeypatch) == ["", "finish", "finish"]
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_ctrl_c_before_that_ends_it(
+    class_folders: MakeFolders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(CommandError, match="before there was anything to keep"):
+        interrupted("cut", class_folders, monkeypatch)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """Models that are shown whole pictures, and of whose training nothing is known."""
 
 import json
+import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,9 +14,11 @@ from PIL import Image
 from hematovision.files.gate import decode
 from inference.ml.adapt import read_site
 from inference.ml.bundle import CARD_NAME, Bundle, BundleError, Card, load_bundle
-from inference.ml.data import Item, Listing
+from inference.ml.data import Item, Listing, list_items
 from inference.ml.engine import BORDER, SEVERAL_CELLS, UNFAMILIAR, Engine
+from inference.ml.evaluation.gate import compare_bundles
 from inference.ml.evaluation.leakage import LeakageError, held_back, trained_on
+from inference.ml.evaluation.run import Settings, run
 from inference.ml.explain import heat_map
 from inference.ml.finder import Box
 from inference.ml.model_card import render_model_card
@@ -142,6 +146,37 @@ def test_nothing_of_it_was_held_back_and_nothing_is_known_as_seen(foreign: Bundl
     assert trained_on(items, training_rows(foreign)) == []
     with pytest.raises(LeakageError, match="was held back"):
         held_back(items, training_rows(foreign))
+
+
+def test_it_is_evaluated_with_a_warning_and_does_not_pass_the_gate(
+    bundle: Bundle, tmp_path: Path, class_folders: Callable[..., Path]
+) -> None:
+    (tmp_path / "theirs").mkdir()
+    for path in (bundle.tflite_path, bundle.head_path):
+        shutil.copy(path, tmp_path / "theirs")
+    files = {name: bundle.card.files[name] for name in ("model.tflite", "head.npz")}
+    card = replace(
+        bundle.card, version="theirs", unfamiliarity=None, preprocessing=WHOLE, files=files
+    )
+    (tmp_path / "theirs" / CARD_NAME).write_text(card.to_json())
+    theirs = load_bundle(tmp_path / "theirs")
+    listing = list_items([class_folders("a", {"monocyte": 0, "neutrophil": 20}, pictures=3)])
+
+    result = run(
+        listing, Settings(theirs.path, tmp_path / "out", against=bundle.path), decode=decode
+    )
+    told = compare_bundles(theirs, bundle, listing, decode=decode)
+
+    assert result["model"]["training_known"] is False
+    assert result["explanation"] is None
+    assert result["sets"][0]["images"] == 6
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "Nothing is known of the pictures that this model was trained with" in page
+    assert "that was checked by content" not in page
+    checks = {one["name"]: one for one in told["checks"]}
+    assert not checks["training known"]["passed"]
+    assert "may have seen" in checks["training known"]["sentence"]
+    assert not told["passed"]
 
 
 def test_the_bundle_that_ships_is_of_the_schema_before(bundle: Bundle) -> None:

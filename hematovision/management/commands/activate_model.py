@@ -54,7 +54,9 @@ class Command(BaseCommand):
         except BundleError as error:
             raise CommandError(f"{model} cannot be used: {error}") from error
         except GateError as error:
-            raise CommandError(f"{error.messages[0]} (--override)") from error
+            raise CommandError(
+                f"{error.messages[0]} (--override) It is registered: the models page compares them."
+            ) from error
         except ValidationError as error:
             raise CommandError(error.messages[0]) from error
         self.stdout.write(f"Model in use: {model_version}")

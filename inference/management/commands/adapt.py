@@ -98,7 +98,7 @@ class Command(BaseCommand):
             self._tell_figures(adapted.card.metrics)
             self.stdout.write(
                 f"Wrote {adapted.version} to {options['out']}. To put it in use: "
-                f"manage.py activate_model {shlex.quote(str(options['out']))}"
+                f"manage.py activate_model {shlex.quote(str(options['out']))} --reason WHY"
             )
 
     def _tell_curve(self, rows: list[dict[str, Any]]) -> None:

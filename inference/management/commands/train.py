@@ -188,7 +188,7 @@ class Command(BaseCommand):
             )
         self.stdout.write(
             f"Wrote {bundle.version} to {settings.out}. To put it in use: "
-            f"manage.py activate_model {shlex.quote(str(settings.out))}"
+            f"manage.py activate_model {shlex.quote(str(settings.out))} --reason WHY"
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,22 +11,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.ml.datasets.facts import PictureFacts
-from inference.ml.datasets.look import vectors_of
+from inference.ml.datasets.look import Looks
 from inference.ml.datasets.manifest import Entry
 
-NEAR = 0.96
-"""Likeness from which two pictures are of one cell.
-
-``python -m bench.alike ../shared/data`` measures it. In PBC (4,000 files that pass for independent)
-it names three pairs, and all three are of one cell; the next pair, at 0.951, is not. Among BCCD's
-copies it finds a sixth of all pairs of one photograph, and for 82 % of the files at least one copy.
-"""
+NEAR = 0.955
+"""Likeness of the rings from which two pictures are of one cell, whatever else they show."""
+PLAUSIBLE = 0.8
+"""Likeness from which they are, if the whole pictures are the same, too."""
+FEW_BITS = 6
+"""Of 63, by which pictures that are the same as a whole may differ."""
 
 MOST_PAIRS = 1_000_000
 _BLOCK = 2048
 _SHOWN_MEMBERS = 12  # of one group
 
 Integers = NDArray[np.int64]
+Box = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,45 +47,47 @@ class Pairs:
     complete: bool
 
 
-def near_pairs(looks: Sequence[str], least: float = NEAR, *, most: int = MOST_PAIRS) -> Pairs:
-    """Pairs of looks that are at least so much alike; empty looks are like nothing.
+def near_pairs(looks: Sequence[str], *, most: int = MOST_PAIRS) -> Pairs:
+    """Pairs of pictures of one cell; empty looks are like nothing.
 
     Every look is compared with every other, in blocks that fit the processor's cache: memory
-    does not grow with the number of pictures but for the pairs found.
+    does not grow with the number of pictures but for the pairs found. How well the limits tell
+    copies from others: ``python -m bench.alike ../shared/data`` and ``docs/datasets.md``.
 
     Parameters
     ----------
     looks : sequence of str
         From `look.look_of`.
-    least : float
-        Cosine of two looks.
     most : int
         Pairs after which the search ends.
     """
     places = np.array([at for at, look in enumerate(looks) if look], np.int64)
     if len(places) < 2:
         return Pairs(np.empty((0, 2), np.int64), np.empty(0, np.float32), True)
-    vectors = vectors_of([looks[at] for at in places])
+    compared = Looks([looks[at] for at in places])
     found: list[Integers] = []
     likeness: list[NDArray[np.float32]] = []
     count = 0
-    for top in range(0, len(vectors), _BLOCK):
-        rows = vectors[top : top + _BLOCK]
-        for left in range(top, len(vectors), _BLOCK):
-            alike = rows @ vectors[left : left + _BLOCK].T
-            row, column = np.nonzero(alike >= least)
-            later = row + top < column + left
-            row, column = row[later], column[later]
-            found.append(np.stack([places[row + top], places[column + left]], axis=1))
-            likeness.append(alike[row, column])
-            count += len(row)
-            if count > most:
-                break
+    for top, left in _blocks(len(places)):
+        alike = compared.rings[top : top + _BLOCK] @ compared.rings[left : left + _BLOCK].T
+        row, column = np.nonzero(alike >= PLAUSIBLE)
+        values = alike[row, column]
+        row, column = row + top, column + left
+        same = (row < column) & ((values >= NEAR) | (compared.apart(row, column) <= FEW_BITS))
+        found.append(np.stack([places[row[same]], places[column[same]]], axis=1))
+        likeness.append(values[same])
+        count += len(found[-1])
         if count > most:
             break
     pairs, values = np.concatenate(found)[:most], np.concatenate(likeness)[:most]
     order = np.lexsort((pairs[:, 1], pairs[:, 0]))
     return Pairs(pairs[order], values[order], count <= most)
+
+
+def _blocks(count: int) -> Iterator[tuple[int, int]]:
+    """Corners of the blocks on and above the diagonal."""
+    starts = range(0, count, _BLOCK)
+    return ((top, left) for top in starts for left in starts if left >= top)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +98,15 @@ class Findings:
     ----------
     identical, near : dict
         ``{"groups": int, "files": int, "shown": [[position, ...], ...]}``, largest groups first,
-        at most twelve of each shown. Near ones are of different files, and leave out pairs of
-        one known source photograph, which are copies that everybody knows of.
+        at most twelve of each shown.
+        Near ones are of different files, and leave out pairs whose photographs are known: those
+        of one are copies that everybody knows of, and of two see `photographs`.
     two_labels, across : dict
         ``{"identical": int, "near": int, "shown": [{"pair": [a, b], "identical": bool}, ...]}``:
         pairs under two labels, and pairs of train and test, known photograph or not.
+    photographs : dict
+        ``{"count": int, "shown": [{"pair": [name, name], "pictures": int}, ...]}``: known source
+        photographs of which so many pictures look like one of the other.
     copied : list of bool
         For each picture whether it has a near or identical duplicate, known photograph or not.
     complete : bool
@@ -113,6 +119,7 @@ class Findings:
     near: dict[str, Any]
     two_labels: dict[str, Any]
     across: dict[str, Any]
+    photographs: dict[str, Any]
     copied: list[bool]
     complete: bool
     sentences: list[dict[str, str]]
@@ -137,7 +144,8 @@ def findings(
     """
     identical = [places for places in _by_content(entries).values() if len(places) > 1]
     # Of files that are the same one stands for all: else a thousand copies were a million pairs.
-    first = sorted(places[0] for places in _by_content(entries).values())
+    # And of a file with several cells one: their surroundings were measured of its main cell only.
+    first = sorted({entry.sha256: at for at, entry in reversed([*enumerate(entries)])}.values())
     near = near_pairs([facts[at].look for at in first])
     pairs = np.array(first, np.int64)[near.pairs] if len(near.pairs) else near.pairs
 
@@ -148,14 +156,19 @@ def findings(
     same = [(a, b) for places in identical for a, b in _chained(places, entries)]
     two_labels, across = _Pairs(shown), _Pairs(shown)
     unknown: list[tuple[int, int]] = []
+    known: dict[tuple[str, str], set[int]] = defaultdict(set)
     for is_identical, rows in ((True, same), (False, pairs.tolist())):
         for a, b in rows:
             one, other = entries[a], entries[b]
-            if one.label != other.label:
+            # A label with a box may be of another cell than the one that looks alike.
+            if one.label != other.label and (is_identical or not (one.box or other.box)):
                 two_labels.add(a, b, is_identical)
             if {one.part, other.part} == {"train", "test"}:
                 across.add(a, b, is_identical)
-            if not is_identical and not (one.group and one.group == other.group):
+            if one.group and other.group and one.group != other.group:
+                first_name, second_name = sorted((one.group, other.group))
+                known[first_name, second_name] |= {a, b}
+            elif not is_identical and not one.group == other.group != "":
                 unknown.append((a, b))
     groups = _joined(unknown)
     return Findings(
@@ -163,9 +176,10 @@ def findings(
         near=_groups(groups, shown),
         two_labels=two_labels.to_dict(),
         across=across.to_dict(),
+        photographs=_photographs(known, shown),
         copied=copied.tolist(),
         complete=near.complete,
-        sentences=list(_sentences(identical, groups, two_labels, across, near.complete)),
+        sentences=list(_sentences(identical, groups, known, two_labels, across, near.complete)),
     )
 
 
@@ -186,10 +200,11 @@ class _Pairs:
         return {"identical": self.counts[True], "near": self.counts[False], "shown": self._rows}
 
 
-def _by_content(entries: Sequence[Entry]) -> dict[str, list[int]]:
-    places: dict[str, list[int]] = defaultdict(list)
+def _by_content(entries: Sequence[Entry]) -> dict[tuple[str, Box | None], list[int]]:
+    """Positions by file, and by cell where a file has several."""
+    places: dict[tuple[str, Box | None], list[int]] = defaultdict(list)
     for at, entry in enumerate(entries):
-        places[entry.sha256].append(at)
+        places[entry.sha256, entry.box].append(at)
     return places
 
 
@@ -230,9 +245,16 @@ def _groups(groups: Sequence[Sequence[int]], shown: int) -> dict[str, Any]:
     }
 
 
+def _photographs(known: Mapping[tuple[str, str], set[int]], shown: int) -> dict[str, Any]:
+    largest = sorted(known.items(), key=lambda row: (-len(row[1]), row[0]))
+    rows = [{"pair": list(names), "pictures": len(places)} for names, places in largest[:shown]]
+    return {"count": len(known), "shown": rows}
+
+
 def _sentences(
     identical: Sequence[Sequence[int]],
     near: Sequence[Sequence[int]],
+    known: Mapping[tuple[str, str], set[int]],
     two_labels: _Pairs,
     across: _Pairs,
     complete: bool,
@@ -259,8 +281,15 @@ def _sentences(
     if near:
         text = (
             f"{sum(map(len, near)):,} pictures look like others of no known common photograph, "
-            f"in {len(near):,} groups. If they show the same cells, name their photographs in "
+            f"in {len(near):,} {'group' if len(near) == 1 else 'groups'}. If they show the same cells, name their photographs in "
             "a table, so that copies stay on one side of a split."
+        )
+        yield {"kind": "warn", "text": text}
+    if known:
+        (one, other), _ = max(known.items(), key=lambda row: len(row[1]))
+        text = (
+            f"{len(known):,} pairs of source photographs look like one, for example {one} and "
+            f"{other}. If they show the same cell, give them one name in the table."
         )
         yield {"kind": "warn", "text": text}
     if not complete:

@@ -68,8 +68,15 @@ class Suspicion:
 def suspicion(
     entries: Sequence[Entry], facts: Sequence[PictureFacts], found: Findings
 ) -> Suspicion:
-    """Weigh the evidence; pictures whose photograph is known are left out."""
-    unknown = [at for at, entry in enumerate(entries) if not entry.group]
+    """Weigh the evidence; pictures whose photograph is known are left out.
+
+    So are those in which no cell is found: training leaves them out, too.
+    """
+    unknown = [
+        at
+        for at, (entry, fact) in enumerate(zip(entries, facts, strict=True))
+        if not entry.group and (entry.box or fact.cells)
+    ]
     if len(unknown) < _FEWEST:
         return Suspicion(0.0, len(unknown), 0.0, 0.0, 0.0, "")
     corners = sum(facts[at].corners > 0 for at in unknown) / len(unknown)

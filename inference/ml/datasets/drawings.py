@@ -43,7 +43,7 @@ def plots(exploration: Exploration) -> dict[str, str]:
 
 def _bars(classes: Sequence[dict[str, Any]], key: str, what: str) -> str:
     rows = classes[:_MOST_BARS]
-    apart = key == "pictures" and any(row["train"] and row["test"] for row in [_summed(rows)])
+    apart = key == "pictures" and all(any(row[part] for row in rows) for part in ("train", "test"))
 
     def draw(axes: Axes) -> None:
         counts = [row[key] or 0 for row in rows]
@@ -60,15 +60,19 @@ def _bars(classes: Sequence[dict[str, Any]], key: str, what: str) -> str:
                 fontsize=9,
             )
         for at, count in enumerate(counts):
-            axes.text(count, at, f" {count:,}", va="center", color=SOFT, fontsize=9)
+            axes.annotate(
+                f"{count:,}",
+                (count, at),
+                xytext=(4, 0),
+                textcoords="offset points",
+                va="center",
+                color=SOFT,
+                fontsize=9,
+            )
         axes.set(xlabel=what, xlim=(0, 1.12 * max([*counts, 1])))
         _name_rows(axes, [row["label"] for row in rows])
 
     return svg(draw, f"dataset-{key}", size=_tall(len(rows)))
-
-
-def _summed(rows: Sequence[dict[str, Any]]) -> dict[str, int]:
-    return {part: sum(row[part] for row in rows) for part in ("train", "test")}
 
 
 def _intensities(classes: Sequence[dict[str, Any]]) -> str:

@@ -110,7 +110,7 @@ def summarise(
     }
     result["resolution"] = _resolution(facts, [*result["classes"], *result["sizes"]["rows"]])
     sentences = [*_sentences(result, entries, facts, found, suspected)]
-    if not any(row["kind"] == "bad" for row in sentences):
+    if not sentences:
         text = "Nothing was found that speaks against training with it."
         sentences.append({"kind": "good", "text": text})
     order = ("bad", "warn", "good")

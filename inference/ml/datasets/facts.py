@@ -25,10 +25,13 @@ from inference.ml.preprocess import black_outside
 BINS = 32
 _SIDE = 320  # of the copy that sharpness is measured on
 _SMALL = 160  # and of the one for colours and red cells
-_CUT_OFF = 0.02  # of a side: less is no corner that was cut off
-_TRIANGLE = (0.3, 0.7)  # of a corner's box is black; a round field's edge leaves less
+_CUT_OFF = 0.04  # of a side: less is no corner that was cut off
+_STRAIGHT = 0.06  # of a cut's width, which its middle may lie beside the line
+_RIM = 6  # pixels at a cut's end, where black was widened against the smear of JPEG
+_ROUND = 0.15  # of their size, by which four corners of a round field may differ
 _GREY = 2.0  # levels between red and blue
 _FEWEST = 30  # pixels of which a median is taken
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # from RGB to grey, as OpenCV does
 _STAINED, _BLACK = 0.88, 60  # of the field's green, as in `inference.ml.stain`
 
 
@@ -51,7 +54,7 @@ class PictureFacts:
     black : float
         Share of the pixels along the border that are black.
     corners : int
-        Corners that black triangles cut off, as turning leaves them: 0 to 4.
+        Corners that a straight black edge cuts off, as turning leaves them: 0 to 4.
     sharpness : float
         Standard deviation of the Laplacian on a copy of at most 320 pixels.
     red_cell : float
@@ -126,10 +129,12 @@ def measure(image: NDArray[np.uint8], label: str = "") -> PictureFacts:
         black = cv2.resize(outside.astype(np.uint8), shape).astype(bool)
     lit = (~black).astype(np.uint8)
     colour = np.array(cv2.mean(small, lit)[:3], np.float32)
-    levels = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
+    levels = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).astype(np.uint8, copy=False)
     counts = cv2.calcHist([levels], [0], lit, [BINS], [0, 256]).ravel() / lit.sum()
     nuclei = nucleus_mask(small, field)
     radius = red_cell_radius(np.ascontiguousarray(small[..., 1]), float(field[1]), nuclei)
+    filled = levels.copy()
+    filled[black] = round(float(field @ _LUMA))
     edge = np.concatenate([black[0], black[-1], black[:, 0], black[:, -1]])
     box = cells[0].box if cells else None
     return PictureFacts(
@@ -141,13 +146,13 @@ def measure(image: NDArray[np.uint8], label: str = "") -> PictureFacts:
         lab=_three(cv2.cvtColor(colour[None, None] / 255, cv2.COLOR_RGB2LAB)[0, 0]),
         histogram=tuple(np.rint(10_000 * counts).astype(int).tolist()),
         black=round(float(edge.mean()), 4),
-        corners=_cut_corners(black),
+        corners=0 if outside is None else _cut_corners(outside),
         sharpness=round(_sharpness(copy, outside), 3),
         red_cell=round(radius * image.shape[1] / small.shape[1], 1),
         cells=len(cells),
         box=None if box is None else (box.x, box.y, box.width, box.height),
         at_border=bool(cells) and cells[0].touches_border,
-        look=look_of(image, cells, field),
+        look=look_of(image, cells, field, filled),
         palette=_palette(small, black, nuclei > 0, field),
     )
 
@@ -164,16 +169,27 @@ def _sharpness(copy: NDArray[np.uint8], outside: NDArray[np.bool_] | None) -> fl
 
 
 def _cut_corners(black: NDArray[np.bool_]) -> int:
-    """Corners with a black triangle: what a turn by some degrees leaves."""
+    """Corners that a straight line cuts off, as turning by some degrees does.
+
+    A round field leaves four black corners, too: all of one size, and curved.
+    """
     height, width = black.shape
-    found = 0
+    sizes = []
+    straight = 0
     for corner in (black, black[::-1], black[:, ::-1], black[::-1, ::-1]):
         across = width if corner[0].all() else int(np.argmin(corner[0]))
         down = height if corner[:, 0].all() else int(np.argmin(corner[:, 0]))
-        if across >= _CUT_OFF * width and down >= _CUT_OFF * height:
-            low, high = _TRIANGLE
-            found += bool(low < corner[:down, :across].mean() < high)
-    return found
+        if across < _CUT_OFF * width or down < _CUT_OFF * height or black.all():
+            continue
+        box = corner[:down, :across]
+        box = box if down >= across else box.T
+        runs = np.where(box.all(axis=1), box.shape[1], np.argmin(box, axis=1))
+        runs = runs[: -_RIM if len(runs) > 3 * _RIM else None]
+        beside = runs[len(runs) // 2] - (runs[0] + runs[-1]) / 2
+        straight += bool(abs(beside) <= _STRAIGHT * max(1, runs[0] - runs[-1]))
+        sizes.append((across, down))
+    is_round = len(sizes) == 4 and (np.ptp(sizes, axis=0) < _ROUND * np.max(sizes, axis=0)).all()
+    return 0 if is_round else straight
 
 
 def _palette(

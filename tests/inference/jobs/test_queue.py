@@ -96,7 +96,8 @@ def test_a_lost_claim_writes_nothing() -> None:
     now = claim("w2")
     assert not queue.renew(before)
     assert queue.stop_of(before) == "cancel"
-    queue.progress(before, message="from the dead")
+    before.message = "from the dead"
+    assert not queue.renew(before)
     queue.give_back(before, "from the dead")
     queue.put_back(before)
     assert not queue.finish(before)

@@ -64,7 +64,7 @@ def test_from_the_comparison_to_a_model_in_use_and_back(
     second = register("second")
     page = text(web.get(f"/models/{second.pk}/"))
     assert "not compared" in page
-    response = web.post(f"/models/{second.pk}/compare/", {"expected": first.pk})
+    response = web.post(f"/models/{second.pk}/compare/", {"baseline": first.pk})
     assert response.headers["Location"] == f"/models/{second.pk}/beside/?other={first.pk}"
     assert "Comparison of two models" in text(web.get(response.headers["Location"]))
     Job.objects.all().update(status=Job.Status.DONE)

@@ -187,7 +187,7 @@ def test_a_bundle_may_be_larger_than_a_picture_but_not_than_its_own_limit(
     settings.MODEL_UPLOAD_MAX_BYTES = 2000
     status, page = send(web, packed(folder))
     assert status == 422
-    assert "no whole ZIP archive" in page or "MODEL_UPLOAD_MAX_MB" in page
+    assert "larger than 0 MB (MODEL_UPLOAD_MAX_MB)" in page
 
 
 def test_another_bundle_of_a_known_version_is_refused_and_harms_nothing(
@@ -200,3 +200,18 @@ def test_another_bundle_of_a_known_version_is_refused_and_harms_nothing(
     assert status == 422
     assert "Another bundle is registered as theirs" in page
     assert (bundle_folder(ours) / HEAD_NAME).read_bytes() == before
+
+
+def test_a_full_disk_is_said_and_leaves_nothing(
+    web: Client, folder: Path, monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("inference.registry.services.shutil.copytree", full)
+    status, page = send(web, packed(folder))
+    assert status == 422
+    assert "The server cannot keep it: No space left on device." in page
+    assert not ModelVersion.objects.exists()
+    left = [path for path in Path(settings.MEDIA_ROOT).rglob("*") if path.is_file()]
+    assert left == []

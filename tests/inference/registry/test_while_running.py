@@ -1,7 +1,5 @@
 """A model is put in use while the running system reads a batch: nothing stops, nothing mixes."""
 
-import dataclasses
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,8 +7,8 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 
-from inference.ml.bundle import CARD_NAME, HEAD_NAME, KERAS_NAME, Card, sha256_of
-from inference.ml.sidecar import Head
+from inference.ml.bundle import CARD_NAME, Card
+from tests.bundles import make_contrary
 from tests.crash.test_worker import count
 from tests.factories import smear
 from tests.system import RunningSystem
@@ -69,17 +67,7 @@ def pictures(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def second(tmp_path: Path) -> Path:
-    """The bundle that ships, made to answer the other way round."""
-    folder = tmp_path / "second"
-    shutil.copytree(settings.MODEL_BUNDLE, folder, ignore=shutil.ignore_patterns(KERAS_NAME))
-    head = Head.load(folder / HEAD_NAME)
-    Head(-head.kernel, -head.bias).save(folder / HEAD_NAME)
-    card = Card.from_json((folder / CARD_NAME).read_text())
-    files = {**card.files, HEAD_NAME: sha256_of(folder / HEAD_NAME)}
-    files.pop(KERAS_NAME, None)
-    card = dataclasses.replace(card, version="second", files=files)
-    (folder / CARD_NAME).write_text(card.to_json())
-    return folder
+    return make_contrary(tmp_path / "second", "second")
 
 
 @pytest.fixture
