@@ -30,6 +30,7 @@ from inference.ml.datasets.layout import Layout, understand
 from inference.ml.datasets.manifest import Entry
 from inference.ml.datasets.tables import read_table, tables_in
 from inference.models import DatasetVersion
+from inference.registry.selectors import active_model_version
 
 if TYPE_CHECKING:
     from inference.jobs.child import Running
@@ -168,7 +169,9 @@ def _layout_of(
     if table is not None:
         given = read_table(Path(version.origin["table"]).name, table.read_bytes())
     tables, notes = tables_in(source)
-    layout = understand(source.names, given=given, found=tables, known=CLASSES)
+    active = active_model_version()
+    known = {*CLASSES, *(active.classes if active else ())}
+    layout = understand(source.names, given=given, found=tables, known=known)
     return layout, [*notes, *layout.notes]
 
 
