@@ -69,6 +69,7 @@ def main() -> None:
         tell("alone", bench.latencies(options.repeats))
         system.manage("shell", "-v0", "-c", START)
         before, since = steps_of_training(system), time.monotonic()
+        bench.visitor.connection.close()  # the server may have, meanwhile
         tell("beside a training", bench.latencies(options.repeats))
         pace = (steps_of_training(system) - before) / (time.monotonic() - since)
         print_row("steps of the training meanwhile", f"{pace:.1f} /s")
