@@ -13,7 +13,7 @@ from pytest_django import Settings
 from accounts.models import AuditEvent, User
 from inference.engines import engine_for
 from inference.exchange import services
-from inference.jobs import child
+from inference.jobs import child, queue
 from inference.ml.keras_import.options import Options
 from inference.ml.smear import make_smear
 from inference.models import Job, KerasImport, ModelVersion
@@ -68,6 +68,7 @@ def test_a_file_becomes_a_candidate(web: Client, tmp_path: Path, work: Work, adm
     assert bundle_problem(version) is None
     assert len(engine_for(version).classify(make_smear(1).image).cells) == 1
     assert not row.path.exists()
+    queue.tidy(job)  # as the worker does
     assert not list(job.folder.glob("*/*"))
     page = web.get(address, follow=True).content.decode()
     assert "Unfamiliar cells cannot be recognised by this model" in page
