@@ -83,8 +83,9 @@ def test_one_class_one_picture_and_nothing_at_all(independent: Pairs) -> None:
         *independent,
         (replace(independent[0][0], sha256="f" * 64, label="rare"), independent[0][1]),
     ]
-    assert "Of rare there is 1 picture: too few" in texts(summarise(*apart(single)), "bad")
-    assert "20.0 times as many" in texts(summarise(*apart(single)), "warn")
+    result = summarise(*apart(single))
+    assert "Too few to train and to measure: rare (1 picture)." in texts(result, "bad")
+    assert "20.0 times as many" in texts(result, "warn")
     with pytest.raises(ValueError, match="must be pictures"):
         summarise([], [])
 
