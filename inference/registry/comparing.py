@@ -19,8 +19,8 @@ from inference.models import Comparison, DatasetVersion, ModelVersion
 from inference.registry.selectors import (
     bundle_folder,
     bundle_problem,
-    class_map_of,
     newest_dataset_versions,
+    readings_of,
     report_folder,
 )
 
@@ -67,11 +67,14 @@ def compare(running: Running) -> None:
 
 
 def _listing(versions: Sequence[DatasetVersion], comparison: Comparison) -> Listing:
-    """The cells of all datasets, under the names that the two models were taught."""
+    """The cells of all datasets, under the names that the two models were taught.
+
+    Where these differ, the baseline's count: a candidate does not decide what is right.
+    """
     if not versions:
         return Listing([], ())
-    maps = [class_map_of(version) for version in (comparison.baseline, comparison.candidate)]
-    return listing_of(versions, maps[0] | maps[1])
+    candidate, baseline = comparison.candidate, comparison.baseline
+    return listing_of(versions, readings_of(candidate) | readings_of(baseline))
 
 
 def _write_report(
