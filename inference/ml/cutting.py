@@ -16,7 +16,7 @@ from inference.ml.data import DataError, Decode, Item, Listing, each_crop
 from inference.ml.disk import whole_file
 from inference.ml.fit import Part
 from inference.ml.preprocess import Preprocessing
-from inference.ml.progress import Progress, Report, Stop, cancelled
+from inference.ml.progress import Progress, Report
 from inference.ml.sides import Dealt
 from inference.ml.split import SIDES, Side
 
@@ -47,7 +47,7 @@ def cut_parts(
     *,
     decode: Decode,
     report: Report,
-    stop: Stop,
+    check: Callable[[], None],
 ) -> tuple[dict[Side, Part], list[Item]]:
     """Cut the crops of every side, but those that are there already.
 
@@ -60,7 +60,9 @@ def cut_parts(
     folder : Path
         Where the crops go; a side has ``<side>.npy`` and, last, ``<side>.json``, which says
         which items they are of.
-    decode, report, stop : callable
+    decode, report : callable
+    check : callable
+        Called for every picture; ends the cutting by raising `Cancelled`.
 
     Returns
     -------
@@ -81,8 +83,7 @@ def cut_parts(
         nonlocal done
         done += by
         report(Progress("cut", done, total))
-        if stop():
-            cancelled()
+        check()
 
     parts: dict[Side, Part] = {}
     without_cell: list[Item] = []

@@ -17,7 +17,7 @@ from inference.ml.settings import BALANCES, SMALLEST_SIZE, fixed_by
 from inference.ml.views import VIEWS
 from inference.models import DatasetVersion, ModelVersion, TrainingRun
 from inference.templatetags.figures import NETWORKS
-from inference.training.options import Options, Order, Start, card_of
+from inference.training.options import Options, Order, Start, can_go_on, card_of
 
 PRETRAINED = frozenset(NETWORKS) - {"scratch-cnn"}
 LARGEST_SIZE = 320
@@ -191,6 +191,13 @@ class TrainingForm(forms.Form):
         card = card_of(model)
         if card is None:
             self.add_error("start", "This version of the program cannot go on from that model.")
+            return
+        if not can_go_on(card):
+            self.add_error(
+                "start",
+                "The model in use came from elsewhere and cannot be trained on. Start from "
+                "ImageNet's weights or from random ones.",
+            )
             return
         fixed = fixed_by(card)["backbone"]
         if cleaned.get("backbone") not in (None, fixed):

@@ -11,8 +11,8 @@ from typing import Any, Literal
 from django.conf import settings as django_settings
 
 from inference.ml.augment import Augmentation
-from inference.ml.bundle import Card
-from inference.ml.preprocess import Preprocessing
+from inference.ml.bundle import KERAS_NAME, Card
+from inference.ml.preprocess import CELL, Preprocessing
 from inference.ml.settings import Balance, Settings, WarmUp, fixed_by
 from inference.models import DatasetVersion, ModelVersion, TrainingRun
 from inference.registry.selectors import bundle_folder
@@ -82,7 +82,7 @@ class Order:
 def default_options(model: ModelVersion | None) -> Options:
     """What the form begins with: the network of the model in use."""
     card = card_of(model) if model else None
-    if card is None:
+    if card is None or not can_go_on(card):
         return Options(split="photograph")
     return Options(**fixed_by(card), size=card.preprocessing.size)
 
@@ -93,6 +93,11 @@ def card_of(model: ModelVersion) -> Card | None:
         return Card.from_json(json.dumps(model.card))
     except ValueError:
         return None
+
+
+def can_go_on(card: Card) -> bool:
+    """Whether a training can start from it: one from elsewhere may lack what that takes."""
+    return KERAS_NAME in card.files and card.preprocessing.region == CELL
 
 
 def settings_for(

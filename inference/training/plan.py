@@ -25,22 +25,24 @@ from inference.training.options import Options, Order, settings_for
 
 FEW_PHOTOGRAPHS = 10  # for testing: the interval of a class's recall is then 40 points wide
 
-# Measured on two cores with crops of 128 pixels, in batches of 32 (see docs/training.md): seconds
-# for a crop in training, memory in MB; and the numbers of the network.
+# With crops of 128 pixels in batches of 32: seconds of a crop on two cores that do nothing else,
+# from the processor time of training steps; memory in MB that was a process's own in these steps,
+# and half as much again for the rest of a run; numbers of the network. (docs/training.md)
 SECONDS_A_CROP = {
-    "mobilenetv2": 0.0075,
-    "scratch-cnn": 0.012,
-    "vgg16": 0.11,
-    "resnet50v2": 0.035,
-    "efficientnetv2b0": 0.018,
+    "mobilenetv2": 0.0068,
+    "scratch-cnn": 0.008,
+    "vgg16": 0.053,
+    "resnet50v2": 0.023,
+    "efficientnetv2b0": 0.010,
 }
 MEMORY_MB = {
-    "mobilenetv2": 2000,
-    "scratch-cnn": 2000,
-    "vgg16": 4000,
-    "resnet50v2": 3500,
-    "efficientnetv2b0": 2500,
+    "mobilenetv2": 1600,
+    "scratch-cnn": 1300,
+    "vgg16": 1800,
+    "resnet50v2": 2500,
+    "efficientnetv2b0": 2400,
 }
+MEMORY_OF_TENSORFLOW = 500
 NUMBERS = {
     "mobilenetv2": 2.3e6,
     "scratch-cnn": 1.0e6,
@@ -216,8 +218,8 @@ def _measured_pace(options: Options) -> float | None:
 def _memory_mb(options: Options) -> int:
     """TensorFlow with a network takes the most of it; larger crops and batches add maps."""
     scale = (options.size / MEASURED_SIZE) ** 2 * options.batch / 32
-    base = 900
-    return round(base + (MEMORY_MB[options.backbone] - base) * scale)
+    rest = MEMORY_MB[options.backbone] - MEMORY_OF_TENSORFLOW
+    return round(MEMORY_OF_TENSORFLOW + rest * scale)
 
 
 def _disk_mb(options: Options, dealt: Dealt) -> int:

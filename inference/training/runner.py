@@ -62,6 +62,7 @@ def run(running: Running) -> None:
                 folder=running.folder / "run",
                 stop=telling.stop,
             )
+        running.check_stop()
         by = running.job.requested_by
         model_version = bundle_register(
             folder=out,

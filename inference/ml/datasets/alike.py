@@ -144,7 +144,7 @@ def findings(
     """
     identical = [places for places in _by_content(entries).values() if len(places) > 1]
     # Of files that are the same one stands for all: else a thousand copies were a million pairs.
-    # And of a file with several cells one: their surroundings were measured of its main cell only.
+    # And of a file with several cells one: they lie side by side and share what is around them.
     first = sorted({entry.sha256: at for at, entry in reversed([*enumerate(entries)])}.values())
     near = near_pairs([facts[at].look for at in first])
     pairs = np.array(first, np.int64)[near.pairs] if len(near.pairs) else near.pairs

@@ -50,11 +50,11 @@ def measure(
     -------
     dict
         ``cells``, ``photographs`` (what counts once), ``photographs_known``,
-        ``training_known``, ``left_out`` (counts by reason); ``believed``: ``share`` of cells that are not flagged and the
-        ``accuracy`` among these, where a cell of a class that the model does not know is
-        wrong; ``known``: `figures_of`, ``flags`` of `selective_figures` and the calibration of
-        cells of classes that the model knows, or None; ``unknown_classes``; ``not_tested``:
-        classes of the model of which there was no cell.
+        ``training_known``, ``left_out`` (counts by reason); ``believed``: ``share`` of cells
+        that are not flagged and the ``accuracy`` among these, where a cell of a class that the
+        model does not know is wrong; ``known``: `figures_of`, ``flags`` of `selective_figures`
+        and the calibration of cells of classes that the model knows, or None;
+        ``unknown_classes``; ``not_tested``: classes of the model of which there was no cell.
 
     Raises
     ------

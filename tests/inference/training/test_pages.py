@@ -144,6 +144,19 @@ def test_without_a_model_in_use_nothing_can_go_on_from_it(
     assert admin.post("/trainings/new/", {**wrong, "act": "start"}).status_code == 422
 
 
+def test_from_a_model_that_came_from_elsewhere_no_training_starts(
+    admin: Client, version: DatasetVersion, model: ModelVersion
+) -> None:
+    model.card["preprocessing"] |= {"region": "image", "stain": "own"}
+    model.card["network"]["backbone"] = "plain-cnn"
+    model.save()
+    assert admin.get(f"/trainings/new/?versions={version.pk}").status_code == 200
+    wrong = filled(version, start="active", split="locked")
+    response = admin.post("/trainings/new/", {**wrong, "act": "start"})
+    assert response.status_code == 422
+    assert "came from elsewhere and cannot be trained on" in page_of(response)
+
+
 def run_of(version: DatasetVersion, **values: Any) -> TrainingRun:
     job = JobFactory.create(status=Job.Status.RUNNING)
     told = {"start": "scratch", "settings": Options(epochs=7).to_json(), "history": HISTORY}
