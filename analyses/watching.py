@@ -290,17 +290,28 @@ def band_of(reference: Tally, cells: int, *, is_share: bool) -> tuple[float, flo
     """Where the mean of so many cells is expected, if nothing has changed since the reference.
 
     Three standard errors to either side (Shewhart's limits); the error of the reference itself
-    counts, too. A share is drawn a little to the middle, so that a reference without any hit does
-    not forbid the first one (Laplace's rule).
+    counts, too. Those of a share are taken on the scale of its angle, where they do not depend on
+    the share: around a small one the plain limits are left by chance ten times as often as
+    around a large one.
+
+    References:
+        Anscombe: The transformation of Poisson, binomial and negative-binomial data.
+        Biometrika 35 (1948) 246-254.
     """
-    mean = reference.mean
     if is_share:
-        share = (reference.total + 1) / (reference.cells + 2)
-        variance = share * (1 - share)
-    else:
-        variance = max(reference.squares / reference.cells - mean * mean, 0.0)
+        return _band_of_share(reference, cells)
+    mean = reference.mean
+    variance = max(reference.squares / reference.cells - mean * mean, 0.0)
     reach = SIGMAS * math.sqrt(variance * (1 / cells + 1 / reference.cells))
     return max(0.0, mean - reach), min(1.0, mean + reach)
+
+
+def _band_of_share(reference: Tally, cells: int) -> tuple[float, float]:
+    middle = math.asin(math.sqrt((reference.total + 3 / 8) / (reference.cells + 3 / 4)))
+    reach = SIGMAS * math.sqrt(1 / (4 * cells + 2) + 1 / (4 * reference.cells + 2))
+    angles = max(0.0, middle - reach), min(math.pi / 2, middle + reach)
+    low, high = ((math.sin(angle) ** 2 * (cells + 3 / 4) - 3 / 8) / cells for angle in angles)
+    return max(0.0, low), min(1.0, high)
 
 
 def _is_outside(measure: WatchAlert.Measure, value: float, band: tuple[float, float]) -> bool:

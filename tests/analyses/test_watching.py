@@ -2,11 +2,13 @@
 
 from datetime import date, datetime, timedelta
 
+import numpy as np
 import pytest
 from django.core.exceptions import ValidationError
 from django.test import Client
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
+from scipy.stats import binom
 
 from accounts.models import AuditEvent, Site, User
 from accounts.permissions import Role
@@ -143,9 +145,18 @@ def test_a_week_without_cells_is_there_and_empty() -> None:
 def test_the_band_allows_for_chance() -> None:
     low, high = band_of(shares(100, 0), 50, is_share=True)
     assert low == 0
-    assert 0.04 < high < 0.06  # one or two of 50 are no alarm after none of 100
+    assert 0.08 < high < 0.1  # four of 50 are no alarm after none of 100, five are
     wide, narrow = (band_of(shares(200, 20), cells, is_share=True) for cells in (20, 2000))
     assert wide[1] - wide[0] > narrow[1] - narrow[0]
+
+
+@pytest.mark.parametrize("share", [0.005, 0.02, 0.05, 0.1, 0.4])
+@pytest.mark.parametrize("cells", [20, 50, 400])
+def test_chance_alone_seldom_leaves_the_band_whatever_the_share(share: float, cells: int) -> None:
+    first = np.arange(101)
+    highs = [band_of(shares(100, int(hits)), cells, is_share=True)[1] for hits in first]
+    beyond = binom.sf(np.floor(np.array(highs) * cells + 1e-9), cells, share)
+    assert (binom.pmf(first, 100, share) * beyond).sum() < 0.003  # of weeks
 
 
 # --- Alerts ----------------------------------------------------------------------------------
@@ -190,6 +201,9 @@ def test_the_page_draws_tells_and_takes_the_answer(client: Client, drifted: Site
     assert "Answers that people changed: 50.0 % in the week of" in page
     home = client.get("/home/").content.decode()
     assert "Answers that people changed" in home
+    client.post(f"/watch/alerts/{alert.pk}/", {"note": "x" * 501})
+    client.post(f"/watch/alerts/{alert.pk}/", {"note": "a\0b"})
+    assert not WatchAlert.objects.get(pk=alert.pk).acknowledged_at
     client.post(f"/watch/alerts/{alert.pk}/", {"note": "A new stain."})
     alert.refresh_from_db()
     assert (alert.acknowledged_by, alert.note) == (doctor, "A new stain.")
