@@ -10,6 +10,7 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.forms.utils import pretty_name
+from django.template.defaultfilters import pluralize
 from django.utils.text import capfirst
 
 from inference.ml.bundle import LONGEST_CLASS
@@ -43,7 +44,11 @@ CHOICES: dict[str, dict[Any, str]] = {
 class _VersionsField(forms.ModelMultipleChoiceField):  # type: ignore[type-arg]
     def label_from_instance(self, version: DatasetVersion) -> str:
         told = version.summary
-        return f"{version}: {told['pictures']:,} pictures of {len(told['classes'])} classes"
+        pictures, classes = told["pictures"], len(told["classes"])
+        return (
+            f"{version}: {pictures:,} picture{pluralize(pictures)} of "
+            f"{classes} class{pluralize(classes, 'es')}"
+        )
 
 
 class DataForm(forms.Form):

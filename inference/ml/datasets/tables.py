@@ -107,7 +107,7 @@ def read_table(name: str, data: bytes) -> Table:
     except UnicodeDecodeError as error:
         raise TableError(f"The table {name} is not in UTF-8. Save it as “CSV UTF-8”.") from error
     if "\0" in text:
-        raise TableError(f"The table {name} holds bytes that are no text. Save it as “CSV UTF-8”.")
+        raise TableError(f"The table {name} is no plain text. Save it as “CSV UTF-8”.")
     first = text.partition("\n")[0]
     delimiter = max(",;\t", key=first.count)
     try:

@@ -112,7 +112,7 @@ def test_a_site_of_its_own_and_the_default_again(
         assert web.post(f"/models/{version.pk}/promote/", told).status_code == 302
     page = text(web.get("/models/"))
     assert "Return to the default" in page
-    assert "without the gate: Yes." in page
+    assert "without the gate</span> Yes." in page
     web.post("/models/return/", {"site": here.pk, "expected": third.pk, "reason": "It drifts."})
     assert active_model_version(here) == first
     assert Deployment.objects.filter(site=here).count() == 3
