@@ -21,6 +21,7 @@ from django.db import transaction
 from django.http import UnreadablePostError
 from django.utils import timezone
 
+from accounts import audit
 from accounts.models import Site, User
 from inference.datasets.services import dataset_create, version_begin
 from inference.models import Dataset, DatasetUpload, DatasetVersion, Job
@@ -256,12 +257,20 @@ def archive_upload(
 
 
 @transaction.atomic
-def upload_discard(*, upload: DatasetUpload) -> None:
+def upload_discard(*, upload: DatasetUpload, by: User | None) -> None:
     """Throw away an upload that nobody goes on with; one that became a version stays."""
-    upload = DatasetUpload.objects.select_for_update().get(pk=upload.pk)
-    if upload.version_id is None:
-        transaction.on_commit(lambda: files_remove(upload))
-        upload.delete()
+    row = DatasetUpload.objects.select_for_update().filter(pk=upload.pk, version=None).first()
+    if row is None:
+        return
+    audit.record(
+        audit.Action.DATASET_UPLOAD_DISCARDED,
+        actor=by,
+        subject=row,
+        begun_by=str(row.created_by),
+        begun_at=row.created_at.isoformat(),
+    )
+    transaction.on_commit(lambda: files_remove(row))
+    row.delete()
 
 
 def files_remove(upload: DatasetUpload) -> None:
@@ -277,7 +286,7 @@ def remove_abandoned() -> int:
     """
     limit = timezone.now() - ABANDONED_AFTER
     for upload in DatasetUpload.objects.filter(version=None, touched_at__lt=limit):
-        upload_discard(upload=upload)
+        upload_discard(upload=upload, by=None)
     needed = set()
     for upload in DatasetUpload.objects.select_related("version__job"):
         job = upload.version.job if upload.version else None

@@ -332,3 +332,5 @@ class TestPages:
         assert b"Choose the file again" in client.get(reverse("inference:datasets")).content
         client.post(reverse("inference:dataset_discard", args=[upload.pk]))
         assert not DatasetUpload.objects.exists()
+        event = AuditEvent.objects.get(action="dataset_upload_discarded")
+        assert event.object_label.startswith("cells.zip")
