@@ -8,6 +8,7 @@ from accounts.models import Site, User
 from accounts.selectors import sites_for
 from inference.datasets.selectors import datasets_for, same_cells
 from inference.datasets.uploads import NewDataset, SentTable
+from inference.ml.bundle import LONGEST_CLASS
 from inference.models import Dataset, DatasetVersion
 
 
@@ -134,7 +135,7 @@ class EditForm(forms.Form):
                 label=label,
                 initial=label,
                 required=False,
-                max_length=60,
+                max_length=LONGEST_CLASS,
                 help_text=f"{count:,} pictures. Empty: leave the class out.",
                 widget=forms.TextInput(attrs={"autocomplete": "off", "list": "known-classes"}),
             )

@@ -28,7 +28,6 @@ from inference.models import Dataset, DatasetUpload, DatasetVersion, Job
 PIECE_BYTES = 8 * 2**20  # that the page sends at a time
 MOST_PIECE_BYTES = 2 * PIECE_BYTES  # that are taken
 READ_BYTES = 256 * 2**10
-RESERVE_BYTES = 500 * 2**20  # of the disk, which stay free for everything else
 ABANDONED_AFTER = timedelta(hours=24)
 
 
@@ -103,7 +102,7 @@ def upload_begin(*, file_name: str, size: int, last_modified: int, by: User) -> 
 def _check_room(size: int, *, received: int) -> None:
     """The archive is needed until its pictures, which take as much again, are in the store."""
     needed = 2 * size - received
-    free = shutil.disk_usage(settings.MEDIA_ROOT).free - RESERVE_BYTES
+    free = shutil.disk_usage(settings.MEDIA_ROOT).free - settings.JOB_FREE_DISK_MB * 2**20
     if needed > free:
         raise ValidationError(
             f"The server's disk has room for {_size(max(free, 0))}, but this archive and its "

@@ -19,8 +19,8 @@ from inference.models import Comparison, DatasetVersion, ModelVersion
 from inference.registry.selectors import (
     bundle_folder,
     bundle_problem,
-    class_map_of,
     newest_dataset_versions,
+    readings_of,
     report_folder,
 )
 
@@ -77,13 +77,14 @@ def _listing(
 ) -> Listing:
     """The cells of all datasets, under the names that the two models were taught.
 
-    A dataset that contradicts another, or itself, must not hold up every comparison: its cells
-    of two classes are left out.
+    Where these differ, the baseline's count: a candidate does not decide what is right. A dataset
+    that contradicts another, or itself, must not hold up every comparison: its cells of two
+    classes are left out.
     """
     if not versions:
         return Listing([], ())
-    maps = [class_map_of(version) for version in (comparison.baseline, comparison.candidate)]
-    return listing_of(versions, maps[0] | maps[1], disputed=disputed)
+    readings = readings_of(comparison.candidate) | readings_of(comparison.baseline)
+    return listing_of(versions, readings, disputed=disputed)
 
 
 def _write_report(

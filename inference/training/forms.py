@@ -13,6 +13,7 @@ from django.forms.utils import pretty_name
 from django.template.defaultfilters import pluralize
 from django.utils.text import capfirst
 
+from inference.ml.bundle import LONGEST_CLASS
 from inference.ml.datasets.tables import tidy_label
 from inference.ml.settings import BALANCES, SMALLEST_SIZE, fixed_by
 from inference.ml.views import VIEWS
@@ -159,7 +160,7 @@ class TrainingForm(forms.Form):
                 label=label,
                 initial=given,
                 required=False,
-                max_length=40,
+                max_length=LONGEST_CLASS,
                 help_text="new to the model in use" if known and given not in known else "",
                 widget=forms.TextInput(attrs={"autocomplete": "off", "list": "known-classes"}),
             )

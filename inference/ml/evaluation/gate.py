@@ -224,7 +224,8 @@ def _unseen(
     for manifest in manifests:
         items = with_photographs(items, manifest)
     by_candidate, by_baseline = (set(trained_on(items, manifest)) for manifest in manifests)
-    unseen = [item for item in items if item not in by_candidate | by_baseline]
+    seen = by_candidate | by_baseline
+    unseen = [item for item in items if item not in seen]
     known = [item for item in unseen if item.label in baseline.classes]
     return known, {
         "trained on by the candidate": len(by_candidate),
@@ -380,8 +381,19 @@ def _not_worse(paired: dict[str, Any] | None) -> _Check:
         worse = worse or (high is not None and high < 0)
     found = "; ".join(told).replace("-", "−")
     lead = "By photograph, against the model in use: "
-    end = "This is worse than chance explains." if worse else "Chance explains any loss."
+    end = "This is worse than chance explains." if worse else _not_ruled_out(paired)
     return _Check("not worse", not worse, f"{lead}{found}. {end}")
+
+
+def _not_ruled_out(paired: dict[str, Any]) -> str:
+    """That no loss shows is no proof that there is none: how large a one may have been missed."""
+    low, _ = paired["by_photograph"]["accuracy"]["interval"]
+    if low >= 0:
+        return "It is no worse."
+    return (
+        f"No loss is proved, but with {paired['photographs']} photographs one of up to "
+        f"{-100 * low:.1f} points of accuracy is not ruled out either."
+    )
 
 
 def _enough(photographs: int) -> _Check:

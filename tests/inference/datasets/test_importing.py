@@ -248,7 +248,7 @@ class TestBreakingOff:
         self, admin: User, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         version = sent(zipped(smears()), admin)
-        usage = shutil.disk_usage("/")._replace(free=finding.RESERVE)
+        usage = shutil.disk_usage("/")._replace(free=2**20)
         monkeypatch.setattr("inference.datasets.finding.shutil.disk_usage", lambda path: usage)
         job = work_on(version)
         assert "Make room" in job.error

@@ -140,8 +140,11 @@ class TestBegin:
             begin(admin)
         assert not DatasetUpload.objects.exists()
 
-    def test_too_large_for_the_disk(self, admin: User, monkeypatch: pytest.MonkeyPatch) -> None:
-        usage = shutil.disk_usage("/")._replace(free=uploads.RESERVE_BYTES + len(DATA))
+    def test_too_large_for_the_disk(
+        self, admin: User, monkeypatch: pytest.MonkeyPatch, settings: Settings
+    ) -> None:
+        free = settings.JOB_FREE_DISK_MB * 2**20 + len(DATA)
+        usage = shutil.disk_usage("/")._replace(free=free)
         monkeypatch.setattr("inference.datasets.uploads.shutil.disk_usage", lambda path: usage)
         with pytest.raises(ValidationError, match="Make room first"):
             begin(admin)
