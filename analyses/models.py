@@ -190,11 +190,13 @@ class Cell(models.Model):
     height = models.PositiveIntegerField()
     position = models.PositiveIntegerField(help_text="0 is the main cell of the picture")
     finder_version = models.CharField(max_length=40)
-    review = models.OneToOneField(
+    review = models.ForeignKey(
         "Review",
         null=True,
         on_delete=models.PROTECT,
         related_name="+",
+        # SQLite would look for cells without one in an index, through all samples.
+        db_index=False,
         help_text="the newest of its reviews: a person's answer, which counts",
     )
 
@@ -212,7 +214,13 @@ class Prediction(models.Model):
     """What one model version says of one cell. Never changed: people answer in other rows."""
 
     cell = models.ForeignKey(Cell, on_delete=models.CASCADE, related_name="predictions")
-    model_version = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, related_name="+")
+    model_version = models.ForeignKey(
+        ModelVersion,
+        on_delete=models.PROTECT,
+        related_name="+",
+        # Half of all rows have the same: SQLite would read them all for the cells of one sample.
+        db_index=False,
+    )
     label = models.CharField(max_length=40, db_index=True)
     confidence = models.FloatField(help_text="calibrated probability of the label, 0 to 1")
     probabilities = models.JSONField(help_text="calibrated probability by class")

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from analyses import correction_views, views, watch_views
+from analyses import correction_views, review_views, views, watch_views
 
 app_name = "analyses"
 urlpatterns = [
@@ -10,7 +10,7 @@ urlpatterns = [
     path("samples/<int:pk>/", views.sample, name="sample"),
     path("samples/<int:pk>/results/", views.results, name="results"),
     path("samples/<int:pk>/reanalyse/", views.reanalyse, name="reanalyse"),
-    path("samples/<int:pk>/consent/", views.consent, name="consent"),
+    path("samples/<int:pk>/consent/", review_views.consent, name="consent"),
     path("analyses/<int:pk>/retry/", views.retry, name="retry"),
     path("images/<int:pk>/thumbnail/", views.thumbnail, name="thumbnail"),
     path("images/<int:pk>/view/", views.view, name="view"),
@@ -18,7 +18,7 @@ urlpatterns = [
     path("corrections/", correction_views.corrections, name="corrections"),
     path("watch/", watch_views.watch, name="watch"),
     path("watch/alerts/<int:pk>/", watch_views.acknowledge, name="acknowledge"),
-    path("cells/<int:pk>/review/", views.review, name="review"),
+    path("cells/<int:pk>/review/", review_views.review, name="review"),
     path("cells/<int:pk>/crop/", views.crop, name="crop"),
     path("cells/<int:pk>/heat-map/", views.heat_map, name="heat_map"),
 ]

@@ -1,7 +1,6 @@
 """Pages about samples and their images; thin: reads by selectors, writes by services."""
 
 from collections.abc import Callable
-from urllib.parse import urlencode
 from uuid import uuid4
 
 from django.conf import settings
@@ -198,7 +197,7 @@ def _filtered(found: QuerySet[Sample], form: SampleFilterForm) -> QuerySet[Sampl
 @require_GET
 def sample(request: AuthenticatedRequest, pk: int) -> HttpResponse:
     """One sample: every image with its cells, and what the model says of each."""
-    sample = _sample(request, pk)
+    sample = sample_for(request, pk)
     viewing.record_view(request, sample)
     context = _results_context(request, sample, selectors.progress_of(sample))
     return render(request, "analyses/sample.html", context)
@@ -211,7 +210,7 @@ def results(request: AuthenticatedRequest, pk: int) -> HttpResponse:
 
     A poll leaves no event of its own: the page that polls has left one, or the first poll does.
     """
-    sample = _sample(request, pk)
+    sample = sample_for(request, pk)
     viewing.record_part(request, sample)
     progress = selectors.progress_of(sample)
     if request.GET.get("token") == progress.token:
@@ -220,7 +219,8 @@ def results(request: AuthenticatedRequest, pk: int) -> HttpResponse:
     return render(request, "analyses/_results.html", context)
 
 
-def _sample(request: AuthenticatedRequest, pk: int) -> Sample:
+def sample_for(request: AuthenticatedRequest, pk: int) -> Sample:
+    """The sample of a page, or 404 where it is not this person's to see."""
     visible = selectors.samples_for(request.user)
     return get_object_or_404(
         visible.select_related("site", "patient", "created_by", "model_version"), pk=pk
@@ -235,14 +235,15 @@ def _results_context(
     return {
         "page": page,
         "warning": selectors.same_picture_warning(sample, person=request.user),
-        "answer_options": _answer_options(sample),
+        "answer_options": answer_options(sample),
         "site_model": active_model_version(sample.site),
         "earlier_readings": earlier_readings(sample),
-        **_summary_context(sample, progress),
+        **summary_context(sample, progress),
     }
 
 
-def _summary_context(sample: Sample, progress: selectors.Progress) -> dict[str, object]:
+def summary_context(sample: Sample, progress: selectors.Progress) -> dict[str, object]:
+    """What the counts of a sample are drawn from."""
     counts = selectors.class_counts([sample])[sample.pk]
     return {
         "sample": sample,
@@ -259,44 +260,10 @@ def _summary_context(sample: Sample, progress: selectors.Progress) -> dict[str, 
     }
 
 
-def _answer_options(sample: Sample) -> str:
+def answer_options(sample: Sample) -> str:
     """The options of every cell's list, written once for the page."""
     classes = sample.model_version.classes if sample.model_version else []
     return render_to_string("analyses/_answer_options.html", {"answers": answers_for(classes)})
-
-
-@requires(Permission.REVIEW_CELLS)
-@require_POST
-def review(request: AuthenticatedRequest, pk: int) -> HttpResponse:
-    """A person's answer to one cell: with htmx its card anew, else back to the sample's page."""
-    cell = get_object_or_404(selectors.cells_for(request.user), pk=pk)
-    sample = cell.sample_image.sample
-    number, by_script = request.GET.get("page", ""), "HX-Request" in request.headers
-    try:
-        services.cell_review(cell=cell, label=request.POST.get("label", ""), by=request.user)
-    except ValidationError as error:
-        if by_script:
-            return HttpResponse(error.messages[0], status=422, content_type="text/plain")
-        messages.error(request, error.messages[0])
-    if not by_script:
-        base = reverse("analyses:sample", args=[sample.pk])
-        return redirect(f"{base}?{urlencode({'page': number})}#cell-{cell.pk}")
-    context = {
-        "cell": selectors.cell_with_answers(cell),
-        "page": {"number": number},
-        "answer_options": _answer_options(sample),
-        **_summary_context(sample, selectors.progress_of(sample)),
-    }
-    return render(request, "analyses/_reviewed.html", context)
-
-
-@requires(Permission.UPLOAD_IMAGES)
-@require_POST
-def consent(request: AuthenticatedRequest, pk: int) -> HttpResponse:
-    """Whether pictures of the sample may be used to train and test models."""
-    sample = _sample(request, pk)
-    services.consent_set(sample=sample, given=request.POST.get("given") == "yes", by=request.user)
-    return redirect("analyses:sample", pk=sample.pk)
 
 
 @requires(Permission.RETRY_ANALYSES)
@@ -314,7 +281,7 @@ def retry(request: AuthenticatedRequest, pk: int) -> HttpResponse:
 @require_POST
 def reanalyse(request: AuthenticatedRequest, pk: int) -> HttpResponse:
     """Have all images of a sample read by its site's model of today."""
-    sample = _sample(request, pk)
+    sample = sample_for(request, pk)
     try:
         services.sample_reanalyse(sample=sample, by=request.user)
     except ValidationError as error:

@@ -17,6 +17,7 @@ from bench.pipeline import Bench, print_row, proportional_memory_mb
 from tests.system import RunningSystem
 
 AIM_SECONDS = 1.5
+BEGIN_SECONDS = 300
 
 START = """
 from accounts.models import User
@@ -46,11 +47,13 @@ def tell(when: str, seconds: list[float]) -> None:
 
 def steps_of_training(system: RunningSystem) -> int:
     """Steps of the second stage that are done; waits until it has begun."""
-    while True:
+    deadline = time.monotonic() + BEGIN_SECONDS
+    while time.monotonic() < deadline:
         stage, done = system.row(STEPS)
         if stage.startswith("Second") and done:
             return int(done)
         time.sleep(0.5)
+    raise RuntimeError("The training gets no turn: something else keeps the processors busy.")
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from hematovision.files.gate import open_upright
 from hematovision.files.models import StoredImage
 from hematovision.files.pictures import jpeg
 from inference.datasets.looking import MANIFEST_NAME
-from inference.datasets.records import Found, Record
+from inference.datasets.records import Found, Record, box_of
 from inference.jobs import queue
 from inference.jobs.kinds import Cancelled
 from inference.ml.datasets import manifest, report
@@ -108,7 +108,11 @@ def _write_rows(running: Running, version: DatasetVersion, records: Sequence[Rec
 
 
 def _stored_images(records: Sequence[Record]) -> dict[str, int]:
-    """The key of each file's row, which is made where there is none."""
+    """The key of each file's row, which is made where there is none.
+
+    In the order of the hashes: two imports of the same pictures would wait for each other else.
+    """
+    by_sha256 = {record.entry.sha256: record for record in records}
     StoredImage.objects.bulk_create(
         [
             StoredImage(
@@ -118,12 +122,12 @@ def _stored_images(records: Sequence[Record]) -> dict[str, int]:
                 height=record.facts.height,
                 size=record.size,
             )
-            for record in {record.entry.sha256: record for record in records}.values()
+            for _, record in sorted(by_sha256.items())
         ],
         ignore_conflicts=True,
     )
-    files = [record.entry.sha256 for record in records]
-    return dict(StoredImage.objects.filter(sha256__in=files).values_list("sha256", "pk"))
+    rows = StoredImage.objects.filter(sha256__in=by_sha256)
+    return dict(rows.values_list("sha256", "pk"))
 
 
 def _make_ready(
@@ -195,11 +199,16 @@ def _compared(version: DatasetVersion, records: Sequence[Record]) -> dict[str, A
     if before is None:
         return None
     rows = before.images.values_list("stored_image__sha256", "box", "label")
-    old = {(sha256, tuple(box) if box else None): label for sha256, box, label in rows}
-    new = {(record.entry.sha256, record.entry.box): record.entry.label for record in records}
+    old, new = defaultdict(list), defaultdict(list)
+    for sha256, box, label in rows:
+        old[sha256, box_of(box)].append(label)
+    for record in records:
+        new[record.entry.sha256, record.entry.box].append(record.entry.label)
+    more = {key: len(new.get(key, [])) - len(old.get(key, [])) for key in old.keys() | new.keys()}
+    same_number = [key for key, number in more.items() if number == 0]
     return {
         "number": before.number,
-        "added": len(new.keys() - old.keys()),
-        "removed": len(old.keys() - new.keys()),
-        "other_class": sum(old[key] != new[key] for key in old.keys() & new.keys()),
+        "added": sum(number for number in more.values() if number > 0),
+        "removed": -sum(number for number in more.values() if number < 0),
+        "other_class": sum(sorted(old[key]) != sorted(new[key]) for key in same_number),
     }

@@ -30,6 +30,7 @@ from inference.ml.datasets.layout import Layout, understand
 from inference.ml.datasets.manifest import Entry
 from inference.ml.datasets.tables import read_table, tables_in
 from inference.models import DatasetVersion
+from inference.registry.selectors import active_model_version
 
 if TYPE_CHECKING:
     from inference.jobs.child import Running
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 AT_ONCE = 50  # pictures between two flushes of the disk
-RESERVE = 500 * 2**20  # bytes that stay free for everything else
 
 
 def find(
@@ -99,11 +99,11 @@ def _limits() -> Limits:
 
 
 def _check_room(needed: int) -> None:
-    free = shutil.disk_usage(settings.MEDIA_ROOT).free
-    if free < needed + RESERVE:
+    free = shutil.disk_usage(settings.MEDIA_ROOT).free - settings.JOB_FREE_DISK_MB * 2**20
+    if free < needed:
         raise JobError(
-            f"The pictures need about {needed / 2**30:.1f} GB, and the disk has only "
-            f"{free / 2**30:.1f} GB left. Make room, then try again."
+            f"The pictures need about {needed / 2**30:.1f} GB, and the disk has room for "
+            f"{max(free, 0) / 2**30:.1f} GB. Make room, then try again."
         )
 
 
@@ -169,7 +169,9 @@ def _layout_of(
     if table is not None:
         given = read_table(Path(version.origin["table"]).name, table.read_bytes())
     tables, notes = tables_in(source)
-    layout = understand(source.names, given=given, found=tables, known=CLASSES)
+    active = active_model_version()
+    known = {*CLASSES, *(active.classes if active else ())}
+    layout = understand(source.names, given=given, found=tables, known=known)
     return layout, [*notes, *layout.notes]
 
 

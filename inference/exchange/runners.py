@@ -5,13 +5,10 @@ from __future__ import annotations
 from shutil import rmtree
 from typing import TYPE_CHECKING
 
-from django.db import transaction
-
 from hematovision.files.gate import decode
 from inference.datasets.selectors import listing_of
-from inference.jobs import queue
 from inference.jobs.kinds import JobError
-from inference.ml.bundle import BundleError, load_bundle
+from inference.ml.bundle import CARD_NAME, BundleError, load_bundle
 from inference.models import DatasetVersion, EdgeExport, KerasImport, ModelVersion
 from inference.registry.selectors import (
     bundle_folder,
@@ -55,12 +52,11 @@ def edge(running: Running) -> None:
     except (BundleError, DataError, ExportError, WeightsError) as error:
         raise JobError(str(error)) from error
     export.folder.parent.mkdir(parents=True, exist_ok=True)
-    rmtree(export.folder, ignore_errors=True)
-    draft.rename(export.folder)
-    with transaction.atomic():
-        if queue.finish(running.job):
-            export.figures = figures
-            export.save(update_fields=["figures"])
+    with running.result():
+        rmtree(export.folder, ignore_errors=True)
+        draft.rename(export.folder)
+        export.figures = figures
+        export.save(update_fields=["figures"])
     for older in version.edge_exports.exclude(pk=export.pk):
         rmtree(older.folder, ignore_errors=True)  # its figures stay
 
@@ -101,9 +97,8 @@ def keras(running: Running) -> None:
             _make(running, row)
         else:
             row.recognised = read_keras(row.path, scratch).summary()
-            with transaction.atomic():
-                if queue.finish(running.job):
-                    row.save(update_fields=["recognised"])
+            with running.result():
+                row.save(update_fields=["recognised"])
     except KerasFileError as error:
         raise JobError(str(error)) from error
     finally:
@@ -118,20 +113,14 @@ def _make(running: Running, row: KerasImport) -> None:
     folder = running.folder / "bundle"
     running.report("making the model", 0, 0, "The network is built anew, with the file's numbers.")
     try:
-        bundle = import_keras(
-            row.path, Options.from_dict(row.options), folder, scratch=running.folder / "scratch"
-        )
+        if not (folder / CARD_NAME).exists():  # else an earlier attempt ended after writing it
+            import_keras(
+                row.path, Options.from_dict(row.options), folder, scratch=running.folder / "scratch"
+            )
         running.check_stop()
-        known = ModelVersion.objects.filter(version=bundle.version).first()
-        if known:
-            raise JobError(f"This model with these options is registered already, as {known}.")
-        with transaction.atomic():
-            if not queue.finish(running.job):
-                return
-            row.model_version = bundle_register(folder=folder, by=running.job.requested_by)
-            row.save(update_fields=["model_version"])
+        row.model_version = bundle_register(folder=folder, by=running.job.requested_by)
     except (BundleError, ExportError) as error:
         raise JobError(str(error)) from error
-    finally:
-        rmtree(folder, ignore_errors=True)
+    with running.result():
+        row.save(update_fields=["model_version"])
     row.path.unlink(missing_ok=True)

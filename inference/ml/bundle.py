@@ -34,6 +34,9 @@ FEATURES_NAME = "features.npz"
 MANIFEST_NAME = "manifest.csv.gz"
 KERAS_NAME = "model.keras"
 
+LONGEST_CLASS = 40
+"""Letters of a class's name: what the database keeps of an answer."""
+
 SCORE = "cosine-knn"
 """Of unfamiliarity, see `inference.ml.unfamiliar`; there is no other yet."""
 
@@ -144,6 +147,8 @@ class Card:
             raise ValueError("its version is no plain name")
         if len(self.classes) < 2 or len(set(self.classes)) != len(self.classes):
             raise ValueError("its classes are fewer than two or not distinct")
+        if not all(0 < len(label) <= LONGEST_CLASS for label in self.classes):
+            raise ValueError(f"a class has no name, or one of more than {LONGEST_CLASS} letters")
         if set(self.thresholds) != set(self.classes):
             raise ValueError("its thresholds do not match its classes")
         if not all(0 <= float(threshold) <= 1 for threshold in self.thresholds.values()):

@@ -16,7 +16,7 @@ from inference.ml.data import DataError, Decode, Item, Listing, each_crop
 from inference.ml.disk import whole_file
 from inference.ml.fit import Part
 from inference.ml.preprocess import Preprocessing
-from inference.ml.progress import Progress, Report, Stop, cancelled
+from inference.ml.progress import Progress, Report
 from inference.ml.sides import Dealt
 from inference.ml.split import SIDES, Side
 
@@ -47,7 +47,7 @@ def cut_parts(
     *,
     decode: Decode,
     report: Report,
-    stop: Stop,
+    check: Callable[[], None],
 ) -> tuple[dict[Side, Part], list[Item]]:
     """Cut the crops of every side, but those that are there already.
 
@@ -60,7 +60,9 @@ def cut_parts(
     folder : Path
         Where the crops go; a side has ``<side>.npy`` and, last, ``<side>.json``, which says
         which items they are of.
-    decode, report, stop : callable
+    decode, report : callable
+    check : callable
+        Called for every picture; ends the cutting by raising `Cancelled`.
 
     Returns
     -------
@@ -81,8 +83,7 @@ def cut_parts(
         nonlocal done
         done += by
         report(Progress("cut", done, total))
-        if stop():
-            cancelled()
+        check()
 
     parts: dict[Side, Part] = {}
     without_cell: list[Item] = []
@@ -121,8 +122,11 @@ def _tell(
         untested = set(listing.classes) - {item.label for item in parts[side].items}
         if untested:
             tell(f"WARNING: the {side} side has no cell of {', '.join(sorted(untested))}.")
-    told = f"No cell was found in {len(without_cell)} of {len(listing.items)} pictures; they are"
-    tell("\n".join([f"{told} left out.", *(f"  {item.path}" for item in without_cell)]))
+    if without_cell:
+        told = (
+            f"No cell was found in {len(without_cell)} of {len(listing.items)} pictures; they are"
+        )
+        tell("\n".join([f"{told} left out.", *(f"  {item.path}" for item in without_cell)]))
 
 
 def _cut(

@@ -74,12 +74,18 @@ def train(
         claim(run, _what(settings, dealt, start))
         checkpoint = run / CHECKPOINT_NAME
         begun = Checkpoint.load(checkpoint) is not None
+
+        def check() -> None:
+            wish = stop()
+            if wish == "cancel" or (wish and not begun):  # nothing is there that could be finished
+                cancelled()
+
         # The network first: wrong weights should not be found out after minutes of cutting.
         model = starting_network(settings, listing.classes, start, empty=begun)
         _check_room(run, settings, dealt, model)
         _tell_data(listing, dealt, start, report)
         parts, without_cell = cut_parts(
-            dealt, listing, settings.preprocessing, run, decode=decode, report=report, stop=stop
+            dealt, listing, settings.preprocessing, run, decode=decode, report=report, check=check
         )
         report(Progress("warm up", 0, 1))
         if not begun:
@@ -92,8 +98,7 @@ def train(
                 how=settings.warm_up,
                 prior=prior,
             )
-        if stop():
-            cancelled()
+        check()
         report(Progress("warm up", 1, 1))
         history = fine_tune(
             model,

@@ -97,15 +97,16 @@ def adapt(running: Running) -> None:
             told = f"adaptation to {validation.site} with {validation.dataset_version}"
             adapt_to(Settings(bundle.path, folder, command=told), bundle, site)
             running.got_further()
-    except (BundleError, DataError, ExportError) as error:
-        raise JobError(str(error)) from error
-    with running.result():
+        running.check_stop()
         validation.adapted = bundle_register(
             folder=folder,
             by=running.job.requested_by,
             origin=ModelVersion.Origin.ADAPTED,
             parent=validation.model_version,
         )
+    except (BundleError, DataError, ExportError) as error:
+        raise JobError(str(error)) from error
+    with running.result():
         validation.curve = json.loads(curve_path.read_text())
         validation.save(update_fields=["adapted", "curve"])
         validation_start(

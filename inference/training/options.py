@@ -96,7 +96,7 @@ def card_of(model: ModelVersion) -> Card | None:
 
 
 def can_go_on(card: Card) -> bool:
-    """Whether a training can start from it: one that was made elsewhere may lack what that takes."""
+    """Whether a training can start from it: one from elsewhere may lack what that takes."""
     return KERAS_NAME in card.files and card.preprocessing.region == CELL
 
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 import os
 import shutil
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
 from django.conf import settings as django_settings
 
+from inference.cells import cell_class
 from inference.datasets.selectors import listing_of
 from inference.ml.augment import WIDER
 from inference.ml.bundle import BundleError
@@ -25,22 +27,24 @@ from inference.training.options import Options, Order, settings_for
 
 FEW_PHOTOGRAPHS = 10  # for testing: the interval of a class's recall is then 40 points wide
 
-# Measured on two cores with crops of 128 pixels, in batches of 32 (see docs/training.md): seconds
-# for a crop in training, memory in MB; and the numbers of the network.
+# With crops of 128 pixels in batches of 32: seconds of a crop on two cores that do nothing else,
+# from the processor time of training steps; memory in MB that was a process's own in these steps,
+# and half as much again for the rest of a run; numbers of the network. (docs/training.md)
 SECONDS_A_CROP = {
-    "mobilenetv2": 0.0075,
-    "scratch-cnn": 0.012,
-    "vgg16": 0.11,
-    "resnet50v2": 0.035,
-    "efficientnetv2b0": 0.018,
+    "mobilenetv2": 0.0068,
+    "scratch-cnn": 0.008,
+    "vgg16": 0.053,
+    "resnet50v2": 0.023,
+    "efficientnetv2b0": 0.010,
 }
 MEMORY_MB = {
-    "mobilenetv2": 2000,
-    "scratch-cnn": 2000,
-    "vgg16": 4000,
-    "resnet50v2": 3500,
-    "efficientnetv2b0": 2500,
+    "mobilenetv2": 1600,
+    "scratch-cnn": 1300,
+    "vgg16": 1800,
+    "resnet50v2": 2500,
+    "efficientnetv2b0": 2400,
 }
+MEMORY_OF_TENSORFLOW = 500
 NUMBERS = {
     "mobilenetv2": 2.3e6,
     "scratch-cnn": 1.0e6,
@@ -130,6 +134,10 @@ def _classes(dealt: Dealt, parent: ModelVersion | None) -> list[ClassPlan]:
     ]
 
 
+def _names(labels: Iterable[str]) -> str:
+    return ", ".join(cell_class(label).name.lower() for label in labels)
+
+
 def _warnings(
     listing: Listing, dealt: Dealt, classes: list[ClassPlan], parent: ModelVersion | None
 ) -> list[str]:
@@ -141,14 +149,14 @@ def _warnings(
     lost = sorted(set(parent.classes if parent else ()) - {each.label for each in classes})
     if lost:
         warnings.append(
-            f"The model in use also knows {', '.join(lost)}. The new one will not, and the gate "
+            f"The model in use also knows {_names(lost)}. The new one will not, and the gate "
             "before promotion objects to that: add a dataset with such cells."
         )
     untested = [each.label for each in classes if not each.photographs["test"]]
     if untested:
-        warnings.append(f"Nothing of {', '.join(untested)} is left to test with.")
+        warnings.append(f"Nothing of {_names(untested)} is left to test with.")
     few = [
-        f"{each.label} ({each.photographs['test']})"
+        f"{cell_class(each.label).name.lower()} ({each.photographs['test']})"
         for each in classes
         if 0 < each.photographs["test"] < FEW_PHOTOGRAPHS
     ]
@@ -216,8 +224,8 @@ def _measured_pace(options: Options) -> float | None:
 def _memory_mb(options: Options) -> int:
     """TensorFlow with a network takes the most of it; larger crops and batches add maps."""
     scale = (options.size / MEASURED_SIZE) ** 2 * options.batch / 32
-    base = 900
-    return round(base + (MEMORY_MB[options.backbone] - base) * scale)
+    rest = MEMORY_MB[options.backbone] - MEMORY_OF_TENSORFLOW
+    return round(MEMORY_OF_TENSORFLOW + rest * scale)
 
 
 def _disk_mb(options: Options, dealt: Dealt) -> int:

@@ -9,7 +9,10 @@ from accounts.models import AuditEvent, Site, User
 from accounts.permissions import Role
 from analyses import corrections, services
 from analyses.models import Cell, Patient, Sample
+from inference.datasets.selectors import listing_of
+from inference.jobs import child, queue
 from inference.models import Dataset, DatasetVersion, Job, ModelVersion
+from inference.sites.selectors import cells_of
 from tests.factories import DatasetFactory, SiteFactory, UserFactory, analysed_sample
 
 pytestmark = [pytest.mark.unit, pytest.mark.django_db]
@@ -84,6 +87,19 @@ def test_the_newest_answer_counts_for_a_picture_in_two_samples(
     assert [row["label"] for row in version.origin["cells"]] == ["blast"]
 
 
+def test_handing_over_reads_no_models_card(
+    site: Site,
+    technician: User,
+    model: ModelVersion,
+    admin: User,
+    django_assert_max_num_queries: DjangoAssertNumQueries,
+) -> None:
+    reviewed(site, technician, model, "neutrophil", "blast")
+    with django_assert_max_num_queries(30) as queries:
+        corrections.corrections_hand_over(site=site, dataset=None, name="Ours", by=admin)
+    assert not [query for query in queries.captured_queries if '"card"' in query["sql"]]
+
+
 def test_what_cannot_be_handed_over_is_said(
     site: Site, technician: User, model: ModelVersion, admin: User
 ) -> None:
@@ -125,3 +141,24 @@ def test_the_counts_cost_a_fixed_number_of_queries(
         reviewed(place, technician, model, "neutrophil")
     with django_assert_num_queries(3):
         assert len(corrections.corrections_by_site(admin)) == 3
+
+
+def test_the_version_can_be_trained_and_measured_with(
+    site: Site, technician: User, model: ModelVersion, admin: User
+) -> None:
+    samples = [reviewed(site, technician, model, "neutrophil", "blast") for _ in range(3)]
+    version = corrections.corrections_hand_over(site=site, dataset=None, name="Ours", by=admin)
+    job = queue.claim(worker="test")
+    assert job is not None
+    job.folder.mkdir(parents=True, exist_ok=True)
+    child.run(job)
+    version.refresh_from_db()
+    assert version.ready_at is not None, version.job and version.job.error
+    assert version.groups_known
+    listing = listing_of([version])
+    assert {(item.label, item.box is not None) for item in listing.items} == {
+        ("neutrophil", True),
+        ("blast", True),
+    }
+    assert {item.group for item in listing.items} == {f"Ours:sample {one.pk}" for one in samples}
+    assert [one.pk for one in cells_of(site)] == [version.pk]

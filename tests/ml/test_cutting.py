@@ -33,7 +33,7 @@ def dealt(class_folders: Callable[..., Path]) -> Dealt:
 def cut(dealt: Dealt, folder: Path, **changed: object) -> object:
     from inference.ml.cutting import cut_parts
 
-    told = {"decode": decode, "report": lambda _: None, "stop": str} | changed
+    told = {"decode": decode, "report": lambda _: None, "check": lambda: None} | changed
     return cut_parts(dealt, Listing(dealt.items, ()), SMALL, folder, **told)  # type: ignore[arg-type]
 
 
@@ -47,7 +47,7 @@ def test_crops_are_read_from_the_disk_and_cut_once(dealt: Dealt, tmp_path: Path)
     listing = Listing(dealt.items, ())
     for read in (decode, refuse):
         parts, without_cell = cut_parts(
-            dealt, listing, SMALL, tmp_path, decode=read, report=told.append, stop=lambda: ""
+            dealt, listing, SMALL, tmp_path, decode=read, report=told.append, check=lambda: None
         )
         assert [item.path.name for item in without_cell] == ["3.png"]
         for side in SIDES:
@@ -63,12 +63,13 @@ def test_crops_are_read_from_the_disk_and_cut_once(dealt: Dealt, tmp_path: Path)
 def test_who_stops_leaves_nothing_half_cut(dealt: Dealt, tmp_path: Path) -> None:
     asked: list[int] = []
 
-    def stop() -> str:
+    def check() -> None:
         asked.append(1)
-        return "cancel" if len(asked) == 16 else ""
+        if len(asked) == 16:
+            raise Cancelled
 
     with pytest.raises(Cancelled):
-        cut(dealt, tmp_path, stop=stop)
+        cut(dealt, tmp_path, check=check)
     assert len(asked) == 16
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == [
         "train.json",

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from hematovision.files.gate import decode
@@ -53,18 +54,18 @@ def history_of(folder: Path) -> list[dict[str, float]]:
 
 
 class Witness:
-    """Hears what a training tells, and asks it to stop at a step."""
+    """Hears what a training tells, and cancels it at a step."""
 
-    def __init__(self, at: int = -1, wish: str = "cancel") -> None:
+    def __init__(self, at: int = -1) -> None:
         self.told: list[Progress] = []
-        self._at, self._wish = at, wish
+        self._at = at
 
     def __call__(self, progress: Progress) -> None:
         self.told.append(progress)
 
     def stop(self) -> str:
         last = self.told[-1]
-        return self._wish if last.stage == "train" and last.done >= self._at >= 0 else ""
+        return "cancel" if last.stage == "train" and last.done >= self._at >= 0 else ""
 
     @property
     def steps(self) -> list[int]:
@@ -153,17 +154,31 @@ def test_finishing_keeps_the_best_epoch_and_cancelling_keeps_nothing(
     from inference.ml.train import train
 
     settings, run = settings_in(tmp_path), tmp_path / "run"
-    cancel, finish = Witness(at=2), Witness(at=STEPS + 1, wish="finish")
+    cancel = Witness(at=STEPS + 1)
     with pytest.raises(Cancelled, match="no model was written"):
         train(settings, listing, cancel, decode=decode, folder=run, stop=cancel.stop)
     assert not settings.out.exists()
-    bundle = train(settings, listing, finish, decode=decode, folder=run, stop=finish.stop)
-    assert len(bundle.card.training["history"]) == 2
+    bundle = train(settings, listing, decode=decode, folder=run, stop=lambda: "finish")
+    assert len(bundle.card.training["history"]) == 2  # of the warm-up and the one whole epoch
 
     early = Witness()
     with pytest.raises(Cancelled):
         train(settings, listing, early, decode=decode, stop=lambda: "finish")
     assert {p.stage for p in early.told} == {"cut"}
+
+
+@pytest.mark.parametrize(("logit", "loss"), [(np.nan, 1.0), (0.0, np.nan), (np.inf, None)])
+def test_a_training_that_diverges_says_so(
+    monkeypatch: pytest.MonkeyPatch, logit: float, loss: float | None
+) -> None:
+    from inference.ml import fit
+
+    monkeypatch.setattr(fit, "predict_logits", lambda *_: np.array([[1.0, logit]], np.float32))
+    part = SimpleNamespace(labels=np.array([0]), weights=np.ones(1), crops=None)
+    best = fit._Best(SimpleNamespace(), part, Preprocessing())  # type: ignore[arg-type]
+    with pytest.raises(DataError, match="lower learning rate"):
+        best.validate(loss, None)
+    assert best.history == []
 
 
 def test_a_folder_is_that_of_one_training(listing: Listing, tmp_path: Path) -> None:

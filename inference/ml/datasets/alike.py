@@ -144,7 +144,7 @@ def findings(
     """
     identical = [places for places in _by_content(entries).values() if len(places) > 1]
     # Of files that are the same one stands for all: else a thousand copies were a million pairs.
-    # And of a file with several cells one: their surroundings were measured of its main cell only.
+    # And of a file with several cells one: they lie side by side and share what is around them.
     first = sorted({entry.sha256: at for at, entry in reversed([*enumerate(entries)])}.values())
     near = near_pairs([facts[at].look for at in first])
     pairs = np.array(first, np.int64)[near.pairs] if len(near.pairs) else near.pairs
@@ -260,29 +260,35 @@ def _sentences(
     complete: bool,
 ) -> Iterator[dict[str, str]]:
     def told(pairs: _Pairs) -> str:
-        return f"{pairs.counts[True]:,} of the same file, {pairs.counts[False]:,} that look alike"
+        kinds = {"of the same file": pairs.counts[True], "that look alike": pairs.counts[False]}
+        return " and ".join(
+            f"{count:,} {'pair' if count == 1 else 'pairs'} {what}"
+            for what, count in kinds.items()
+            if count
+        )
 
     if any(two_labels.counts.values()):
         text = (
-            f"Pictures of one cell stand under two classes: {told(two_labels)} (pairs). "
+            f"Pictures of one cell stand under two classes: {told(two_labels)}. "
             "Look at them and keep the right class of each."
         )
         yield {"kind": "bad", "text": text}
     if any(across.counts.values()):
         text = (
-            f"Pictures of one cell are in train and in test: {told(across)} (pairs). "
+            f"Pictures of one cell are in train and in test: {told(across)}. "
             "Figures on this test part flatter; give both one source photograph."
         )
         yield {"kind": "bad", "text": text}
     if identical:
         extra = sum(map(len, identical)) - len(identical)
-        text = f"{extra:,} files are copies of others, byte by byte. They tell nothing new."
+        files = "file is a copy of another" if extra == 1 else "files are copies of others"
+        text = f"{extra:,} {files}, byte by byte: nothing new is learnt from copies."
         yield {"kind": "warn", "text": text}
     if near:
         text = (
             f"{sum(map(len, near)):,} pictures look like others of no known common photograph, "
-            f"in {len(near):,} {'group' if len(near) == 1 else 'groups'}. If they show the same cells, name their photographs in "
-            "a table, so that copies stay on one side of a split."
+            f"in {len(near):,} {'group' if len(near) == 1 else 'groups'}. If they show the same "
+            "cells, name their photographs in a table, so that copies stay on one side of a split."
         )
         yield {"kind": "warn", "text": text}
     if known:

@@ -58,6 +58,9 @@ def _bars(classes: Sequence[dict[str, Any]], key: str, what: str) -> str:
                     Patch(facecolor=SOFT, hatch="//", edgecolor=WASH, label="test"),
                 ],
                 fontsize=9,
+                ncols=2,
+                loc="lower right",
+                bbox_to_anchor=(1, 1),  # above the bars, which fill the width
             )
         for at, count in enumerate(counts):
             axes.annotate(

@@ -272,8 +272,7 @@ def _sentences(
             "text": f"All pictures are of one class, {classes[0]['label']}. Alone they train no "
             "model; they can be added to other datasets.",
         }
-    for row in classes:
-        yield from _on_support(row)
+    yield from _on_support(classes)
     balance = result["balance"]
     if balance["ratio"] > _UNEVEN:
         yield _warn(
@@ -283,27 +282,32 @@ def _sentences(
         )
     yield from _on_pictures(result, facts)
     yield from _on_fields(entries, facts)
-    if result["left_out"]["count"]:
-        yield _warn(
-            f"{result['left_out']['count']:,} files were left out; the list below says why."
-        )
+    if left_out := result["left_out"]["count"]:
+        were = "file was" if left_out == 1 else "files were"
+        yield _warn(f"{left_out:,} {were} left out; the list below says why.")
 
 
 def _warn(text: str) -> dict[str, str]:
     return {"kind": "warn", "text": text}
 
 
-def _on_support(row: dict[str, Any]) -> Iterator[dict[str, str]]:
-    known = row["photographs"] is not None
-    count = row["photographs"] if known else row["pictures"]
-    what = "source photograph" if known else "picture"
-    told = f"Of {row['label']} there {'is' if count == 1 else 'are'} {count:,} {what}"
-    told += "" if count == 1 else "s"
-    if count < _FEWEST_EACH:
-        text = f"{told}: too few to train and to measure. Add more or leave the class out."
-        yield {"kind": "bad", "text": text}
-    elif count < _FEW_EACH:
-        yield _warn(f"{told} only: figures of this class will have wide intervals.")
+def _on_support(classes: Sequence[dict[str, Any]]) -> Iterator[dict[str, str]]:
+    scarce: dict[bool, list[str]] = {True: [], False: []}  # too few for anything, or only few
+    for row in classes:
+        known = row["photographs"] is not None
+        count = row["photographs"] if known else row["pictures"]
+        if count < _FEW_EACH:
+            what = "source photograph" if known else "picture"
+            told = f"{row['label']} ({count:,} {what}{'' if count == 1 else 's'})"
+            scarce[count < _FEWEST_EACH].append(told)
+    if scarce[True]:
+        yield {
+            "kind": "bad",
+            "text": f"Too few to train and to measure: {', '.join(scarce[True])}. Add more, or "
+            "leave out what has too few.",
+        }
+    if scarce[False]:
+        yield _warn(f"Few, so figures will have wide intervals: {', '.join(scarce[False])}.")
 
 
 def _on_pictures(result: Exploration, facts: Sequence[PictureFacts]) -> Iterator[dict[str, str]]:

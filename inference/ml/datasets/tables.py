@@ -106,6 +106,8 @@ def read_table(name: str, data: bytes) -> Table:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise TableError(f"The table {name} is not in UTF-8. Save it as “CSV UTF-8”.") from error
+    if "\0" in text:
+        raise TableError(f"The table {name} is no plain text. Save it as “CSV UTF-8”.")
     first = text.partition("\n")[0]
     delimiter = max(",;\t", key=first.count)
     try:

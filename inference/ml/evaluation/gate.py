@@ -400,7 +400,7 @@ def _not_worse(paired: dict[str, Any] | None) -> _Check:
         )
         told.append(f"{name} {100 * figure['value']:+.1f} points ({between})")
         worse = worse or (high is not None and high < 0)
-    found = "; ".join(told)
+    found = "; ".join(told).replace("-", "−")
     lead = "By photograph, against the model in use: "
     end = "This is worse than chance explains." if worse else _not_ruled_out(paired)
     return _Check("not worse", not worse, f"{lead}{found}. {end}")

@@ -82,6 +82,14 @@ class TestPieces:
         append(upload, 1500, DATA[1500:])
         assert upload.path.read_bytes() == DATA
 
+    def test_an_upload_that_is_thrown_away_meanwhile(self, admin: User) -> None:
+        upload = begin(admin)
+        with uploads._locked(upload):  # it is opened, then another person is faster
+            DatasetUpload.objects.all().delete()
+        with pytest.raises(ValidationError, match="was removed"):
+            append(upload, 0, DATA[:1000])
+        assert not DatasetUpload.objects.exists()
+
     def test_bytes_that_nobody_vouched_for_are_written_over(self, admin: User) -> None:
         """A process that was killed in mid-piece leaves more in the file than in the row."""
         upload = begin(admin)
@@ -140,8 +148,11 @@ class TestBegin:
             begin(admin)
         assert not DatasetUpload.objects.exists()
 
-    def test_too_large_for_the_disk(self, admin: User, monkeypatch: pytest.MonkeyPatch) -> None:
-        usage = shutil.disk_usage("/")._replace(free=uploads.RESERVE_BYTES + len(DATA))
+    def test_too_large_for_the_disk(
+        self, admin: User, monkeypatch: pytest.MonkeyPatch, settings: Settings
+    ) -> None:
+        free = settings.JOB_FREE_DISK_MB * 2**20 + len(DATA)
+        usage = shutil.disk_usage("/")._replace(free=free)
         monkeypatch.setattr("inference.datasets.uploads.shutil.disk_usage", lambda path: usage)
         with pytest.raises(ValidationError, match="Make room first"):
             begin(admin)
@@ -321,3 +332,5 @@ class TestPages:
         assert b"Choose the file again" in client.get(reverse("inference:datasets")).content
         client.post(reverse("inference:dataset_discard", args=[upload.pk]))
         assert not DatasetUpload.objects.exists()
+        event = AuditEvent.objects.get(action="dataset_upload_discarded")
+        assert event.object_label.startswith("cells.zip")

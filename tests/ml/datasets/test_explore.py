@@ -83,8 +83,9 @@ def test_one_class_one_picture_and_nothing_at_all(independent: Pairs) -> None:
         *independent,
         (replace(independent[0][0], sha256="f" * 64, label="rare"), independent[0][1]),
     ]
-    assert "Of rare there is 1 picture: too few" in texts(summarise(*apart(single)), "bad")
-    assert "20.0 times as many" in texts(summarise(*apart(single)), "warn")
+    result = summarise(*apart(single))
+    assert "Too few to train and to measure: rare (1 picture)." in texts(result, "bad")
+    assert "20.0 times as many" in texts(result, "warn")
     with pytest.raises(ValueError, match="must be pictures"):
         summarise([], [])
 
@@ -207,6 +208,12 @@ def test_plots_take_their_colours_from_the_page_and_need_no_inline_style(
     assert plots(explored) == drawn
     unknown = plots({**explored, "photographs": None})
     assert "photographs" not in unknown
+
+
+def test_a_class_may_be_called_anything(explored: Exploration) -> None:
+    named = [row | {"label": rf"<b> $\foo {row['label']}$"} for row in explored["classes"]]
+    for name, text in plots({**explored, "classes": named}).items():
+        assert name == "sizes" or r"&lt;b&gt; $\foo a$" in text
 
 
 def test_the_page_stands_alone_and_escapes_what_comes_from_outside(explored: Exploration) -> None:

@@ -179,6 +179,7 @@ def test_kaggles_list_of_labels_is_no_table_for_us(tmp_path: Path) -> None:
         (b"file,part\na.png,somewhere\n", "may be train, validation or test"),
         (b"file,label\na.png," + 500 * b"x" + b"\n", "too long"),
         ("file,label\nä.png,x\n".encode("latin-1"), "UTF-8"),
+        (b"file,label\na.png,x\0\n", "no plain text"),
         (b'file,label\n"a.png,x\n' + 200_000 * b"y", "cannot be read"),
     ],
 )
