@@ -109,8 +109,8 @@ class AnnouncementForm(forms.Form):
     """What the page tells of a file before it sends its first piece."""
 
     file_name = forms.CharField(max_length=300)
-    size = forms.IntegerField(min_value=1)
-    last_modified = forms.IntegerField()
+    size = forms.IntegerField(min_value=1, max_value=2**63 - 1)
+    last_modified = forms.IntegerField(min_value=-(2**63), max_value=2**63 - 1)
 
 
 class DatasetForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time

@@ -10,7 +10,12 @@ from inference.datasets.selectors import listing_of
 from inference.jobs.kinds import JobError
 from inference.ml.bundle import CARD_NAME, BundleError, load_bundle
 from inference.models import DatasetVersion, EdgeExport, KerasImport, ModelVersion
-from inference.registry.selectors import bundle_folder, bundle_problem, newest_dataset_versions
+from inference.registry.selectors import (
+    bundle_folder,
+    bundle_problem,
+    class_map_of,
+    newest_dataset_versions,
+)
 from inference.registry.services import bundle_register
 
 if TYPE_CHECKING:
@@ -57,18 +62,22 @@ def edge(running: Running) -> None:
 
 
 def _cells(version: ModelVersion) -> list[Item]:
-    """The cells of every dataset, and of the versions that the model was trained with."""
+    """The cells of the versions that the model was trained with, and of every other dataset.
+
+    Of a dataset that it was trained with no other version: what it was taught may have been
+    corrected since, and a cell has one class.
+    """
     run = getattr(version, "training_run", None)
-    wanted = {one.pk: one for one in newest_dataset_versions()}
-    if run:
-        wanted |= {one.pk: one for one in run.dataset_versions.filter(ready_at__isnull=False)}
-    versions: list[DatasetVersion] = list(wanted.values())
+    taught = list(run.dataset_versions.filter(ready_at__isnull=False)) if run else []
+    datasets = {one.dataset_id for one in taught}
+    others = [one for one in newest_dataset_versions() if one.dataset_id not in datasets]
+    versions: list[DatasetVersion] = [*taught, *others]
     if not versions:
         raise JobError(
             "There is no dataset. Upload the one that this model was trained on: the classifiers "
             "are made and measured with its pictures."
         )
-    return listing_of(versions, dict(run.class_map) if run else {}).items
+    return listing_of(versions, class_map_of(version)).items
 
 
 def keras(running: Running) -> None:
