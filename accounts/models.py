@@ -124,6 +124,7 @@ class Action(models.TextChoices):
     JOB_RETRIED = "job_retried", "Work tried again"
     DATASET_CREATED = "dataset_created", "Dataset created"
     DATASET_CHANGED = "dataset_changed", "Dataset changed"
+    DATASET_UPLOAD_DISCARDED = "dataset_upload_discarded", "Upload of a dataset thrown away"
     DATASET_VERSION_STARTED = "dataset_version_started", "Dataset version begun"
     DATASET_IMPORTED = "dataset_imported", "Dataset version imported"
     DATASET_VIEWED = "dataset_viewed", "Dataset viewed"

@@ -96,6 +96,7 @@ def corrections_hand_over(
     rows = (
         corrections_for(by)
         .filter(sample_image__sample__site=site)
+        .select_related(None)  # the model's card, once for each cell, takes longest of all
         .select_related("review", "sample_image__stored_image", "sample_image__sample")
         .order_by("review_id")
     )

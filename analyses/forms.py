@@ -127,3 +127,11 @@ class CorrectionsForm(forms.Form):
         if not cleaned.get("dataset") and not cleaned.get("name") and not self.errors:
             raise ValidationError("Give the new dataset a name.")
         return cleaned
+
+
+class AcknowledgementForm(forms.Form):
+    """What a person has found or done about an alert."""
+
+    note = forms.CharField(
+        max_length=500, error_messages={"required": "Say what you have found or done."}
+    )

@@ -9,6 +9,7 @@ from django.views.decorators.http import require_GET, require_POST
 from accounts.access import AuthenticatedRequest, requires
 from accounts.permissions import Permission
 from analyses import alerts, watching
+from analyses.forms import AcknowledgementForm
 
 ANSWERED_SHOWN = 10
 
@@ -34,9 +35,12 @@ def watch(request: AuthenticatedRequest) -> HttpResponse:
 @require_POST
 def acknowledge(request: AuthenticatedRequest, pk: int) -> HttpResponse:
     alert = get_object_or_404(watching.alerts_for(request.user), pk=pk)
+    form = AcknowledgementForm(request.POST)
+    if not form.is_valid():
+        messages.error(request, str(form.errors["note"][0]))
+        return redirect("analyses:watch")
     try:
-        note = request.POST.get("note", "")[:500]
-        alerts.alert_acknowledge(alert=alert, note=note, by=request.user)
+        alerts.alert_acknowledge(alert=alert, note=form.cleaned_data["note"], by=request.user)
     except ValidationError as error:
         messages.error(request, error.messages[0])
     return redirect("analyses:watch")

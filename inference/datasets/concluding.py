@@ -108,7 +108,11 @@ def _write_rows(running: Running, version: DatasetVersion, records: Sequence[Rec
 
 
 def _stored_images(records: Sequence[Record]) -> dict[str, int]:
-    """The key of each file's row, which is made where there is none."""
+    """The key of each file's row, which is made where there is none.
+
+    In the order of the hashes: two imports of the same pictures would wait for each other else.
+    """
+    by_sha256 = {record.entry.sha256: record for record in records}
     StoredImage.objects.bulk_create(
         [
             StoredImage(
@@ -118,12 +122,12 @@ def _stored_images(records: Sequence[Record]) -> dict[str, int]:
                 height=record.facts.height,
                 size=record.size,
             )
-            for record in {record.entry.sha256: record for record in records}.values()
+            for _, record in sorted(by_sha256.items())
         ],
         ignore_conflicts=True,
     )
-    files = [record.entry.sha256 for record in records]
-    return dict(StoredImage.objects.filter(sha256__in=files).values_list("sha256", "pk"))
+    rows = StoredImage.objects.filter(sha256__in=by_sha256)
+    return dict(rows.values_list("sha256", "pk"))
 
 
 def _make_ready(

@@ -8,6 +8,7 @@ from accounts.models import Site, User
 from accounts.selectors import sites_for
 from inference.datasets.selectors import datasets_for, same_cells
 from inference.datasets.uploads import NewDataset, SentTable
+from inference.ml.bundle import LONGEST_CLASS
 from inference.models import Dataset, DatasetVersion
 
 
@@ -108,8 +109,8 @@ class AnnouncementForm(forms.Form):
     """What the page tells of a file before it sends its first piece."""
 
     file_name = forms.CharField(max_length=300)
-    size = forms.IntegerField(min_value=1)
-    last_modified = forms.IntegerField()
+    size = forms.IntegerField(min_value=1, max_value=2**63 - 1)
+    last_modified = forms.IntegerField(min_value=-(2**63), max_value=2**63 - 1)
 
 
 class DatasetForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
@@ -134,7 +135,7 @@ class EditForm(forms.Form):
                 label=label,
                 initial=label,
                 required=False,
-                max_length=60,
+                max_length=LONGEST_CLASS,
                 help_text=f"{count:,} pictures. Empty: leave the class out.",
                 widget=forms.TextInput(attrs={"autocomplete": "off", "list": "known-classes"}),
             )

@@ -17,6 +17,7 @@ from inference.models import Dataset, DatasetImage, DatasetUpload, DatasetVersio
 
 if TYPE_CHECKING:
     from inference.ml.data import Listing
+    from inference.ml.finder import Box
 
 
 def datasets_for(person: User) -> QuerySet[Dataset]:
@@ -92,7 +93,10 @@ def same_cells(version: DatasetVersion) -> SameCells:
 
 
 def listing_of(
-    versions: Sequence[DatasetVersion], class_map: Mapping[str, str] | None = None
+    versions: Sequence[DatasetVersion],
+    class_map: Mapping[str, str] | None = None,
+    *,
+    disputed: set[tuple[str, Box | None]] | None = None,
 ) -> Listing:
     """The labelled cells of ready versions, for the machine-learning core.
 
@@ -104,6 +108,7 @@ def listing_of(
         versions: ready ones.
         class_map: from a label of the data to that of the model; "" leaves the label out. A label
             that is not in it stays as it is.
+        disputed: where it is given, cells that are in two classes are left out, and put into it.
 
     Raises:
         inference.ml.data.DataError: a cell is in two classes, or there is none.
@@ -142,11 +147,15 @@ def listing_of(
         )
         known = items.setdefault(item.key, item)
         shown = names.setdefault(item.key, f"{name} of {dataset}")
-        if known.label != label:
+        if known.label != label and disputed is not None:
+            disputed.add(item.key)
+        elif known.label != label:
             raise DataError(
                 f"{shown} and {name} of {dataset} are the same cell in two classes, "
                 f"{known.label} and {label}. Make a version without one of them."
             )
+    for key in disputed or ():
+        del items[key]
     if not items:
         raise DataError("No picture is left. Choose other datasets or keep more classes.")
     unknown = sorted({v.dataset.name for v in versions if not v.groups_known})

@@ -2,6 +2,8 @@
 
 import shutil
 
+from django.db import transaction
+
 from hematovision.files.store import Staging
 from inference.datasets.records import Journal
 from inference.models import DatasetVersion, Job
@@ -30,7 +32,9 @@ def clean_up() -> None:
     """
     ended = (Job.Status.FAILED, Job.Status.CANCELLED)
     for version in DatasetVersion.objects.filter(ready_at=None, job__status__in=ended):
-        _forget(version)
+        with transaction.atomic():  # nobody tries it again meanwhile
+            if Job.objects.select_for_update().filter(pk=version.job_id, status__in=ended).exists():
+                _forget(version)
 
 
 def _forget(version: DatasetVersion) -> None:

@@ -133,7 +133,7 @@ def dataset_finish(request: AuthenticatedRequest, pk: int) -> JsonResponse:
 @require_POST
 def dataset_discard(request: AuthenticatedRequest, pk: int) -> HttpResponse:
     """Throw away an upload that was begun."""
-    uploads.upload_discard(upload=_upload(request, pk))
+    uploads.upload_discard(upload=_upload(request, pk), by=request.user)
     messages.success(request, "The upload is thrown away.")
     return redirect("inference:datasets")
 

@@ -21,6 +21,7 @@ from django.db import transaction
 from django.http import UnreadablePostError
 from django.utils import timezone
 
+from accounts import audit
 from accounts.models import Site, User
 from inference.datasets.services import dataset_create, version_begin
 from inference.models import Dataset, DatasetUpload, DatasetVersion, Job
@@ -28,6 +29,7 @@ from inference.models import Dataset, DatasetUpload, DatasetVersion, Job
 PIECE_BYTES = 8 * 2**20  # that the page sends at a time
 MOST_PIECE_BYTES = 2 * PIECE_BYTES  # that are taken
 READ_BYTES = 256 * 2**10
+REMOVED = "This upload was removed. Choose the archive again."
 ABANDONED_AFTER = timedelta(hours=24)
 
 
@@ -126,7 +128,7 @@ def piece_append(*, upload: DatasetUpload, offset: int, piece: Readable, length:
     if not 0 < length <= MOST_PIECE_BYTES or offset + length > upload.size:
         raise ValidationError("The piece does not fit into the file. Choose the archive again.")
     with _locked(upload) as file:
-        upload.refresh_from_db()
+        upload = _still_there(upload)
         if upload.version_id is not None or offset != upload.received:
             raise OffsetError(upload.received)
         file.truncate(offset)
@@ -138,10 +140,11 @@ def piece_append(*, upload: DatasetUpload, offset: int, piece: Readable, length:
                 f"The server cannot write the file ({error.strerror}). Make room on its disk; "
                 "what was sent so far is kept, and sending goes on there."
             ) from error
-        upload.received = offset + written
-        upload.touched_at = timezone.now()
-        upload.save(update_fields=["received", "touched_at"])
-    return upload.received
+        received = offset + written
+        DatasetUpload.objects.filter(pk=upload.pk).update(
+            received=received, touched_at=timezone.now()
+        )
+    return received
 
 
 @contextmanager
@@ -150,13 +153,21 @@ def _locked(upload: DatasetUpload) -> Iterator[FileIO]:
     try:
         file = upload.path.open("r+b", buffering=0)
     except FileNotFoundError as error:
-        raise ValidationError("This upload was removed. Choose the archive again.") from error
+        raise ValidationError(REMOVED) from error
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise OffsetError(upload.received) from None
         yield file
+
+
+def _still_there(upload: DatasetUpload) -> DatasetUpload:
+    """The row of today; another person may have thrown the upload away."""
+    row = DatasetUpload.objects.filter(pk=upload.pk).first()
+    if row is None:
+        raise ValidationError(REMOVED)
+    return row
 
 
 def _copy(piece: Readable, file: FileIO, length: int) -> int:
@@ -193,8 +204,6 @@ def upload_finish(
     Raises:
         ValidationError: the archive is not whole, or the new dataset's name is taken.
     """
-    if table is not None:
-        upload.table_path.write_bytes(table.data)
     with transaction.atomic():
         upload = DatasetUpload.objects.select_for_update().get(pk=upload.pk)
         if upload.version is not None:
@@ -212,6 +221,8 @@ def upload_finish(
                 site=target.site,
                 by=by,
             )
+        if table is not None:
+            upload.table_path.write_bytes(table.data)
         upload.version = version_begin(
             dataset=target,
             source=DatasetVersion.Source.ZIP,
@@ -246,12 +257,20 @@ def archive_upload(
 
 
 @transaction.atomic
-def upload_discard(*, upload: DatasetUpload) -> None:
+def upload_discard(*, upload: DatasetUpload, by: User | None) -> None:
     """Throw away an upload that nobody goes on with; one that became a version stays."""
-    upload = DatasetUpload.objects.select_for_update().get(pk=upload.pk)
-    if upload.version_id is None:
-        transaction.on_commit(lambda: files_remove(upload))
-        upload.delete()
+    row = DatasetUpload.objects.select_for_update().filter(pk=upload.pk, version=None).first()
+    if row is None:
+        return
+    audit.record(
+        audit.Action.DATASET_UPLOAD_DISCARDED,
+        actor=by,
+        subject=row,
+        begun_by=str(row.created_by),
+        begun_at=row.created_at.isoformat(),
+    )
+    transaction.on_commit(lambda: files_remove(row))
+    row.delete()
 
 
 def files_remove(upload: DatasetUpload) -> None:
@@ -267,7 +286,7 @@ def remove_abandoned() -> int:
     """
     limit = timezone.now() - ABANDONED_AFTER
     for upload in DatasetUpload.objects.filter(version=None, touched_at__lt=limit):
-        upload_discard(upload=upload)
+        upload_discard(upload=upload, by=None)
     needed = set()
     for upload in DatasetUpload.objects.select_related("version__job"):
         job = upload.version.job if upload.version else None

@@ -101,7 +101,7 @@ def dataset_edit(request: AuthenticatedRequest, pk: int) -> HttpResponse:
 
 
 def _numbers(texts: list[str]) -> list[int]:
-    return [int(text) for text in texts if text.isascii() and text.isdecimal()]
+    return [int(text) for text in texts if text.isascii() and text.isdecimal() and len(text) < 19]
 
 
 # --- Files -----------------------------------------------------------------------------------
@@ -182,7 +182,7 @@ class _Echo:
 
 def _no_formula(text: str) -> str:
     """A spreadsheet must not run what a file of a stranger is called."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t")) else text
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
 def _version(request: AuthenticatedRequest, pk: int) -> DatasetVersion:

@@ -6,6 +6,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 
 from inference.cells import CLASSES
+from inference.ml.bundle import LONGEST_CLASS
 from inference.ml.keras_import.options import BGR, RGB, SCALES, Options, usual_scale
 from inference.ml.preprocess import AREA, BILINEAR, NEAREST
 
@@ -37,7 +38,7 @@ class KerasOptionsForm(forms.Form):
         for number in range(self._classes):
             self.fields[f"class_{number}"] = forms.CharField(
                 label=f"Class of answer {number + 1}",
-                max_length=40,
+                max_length=LONGEST_CLASS,
                 initial=known[number] if known else "",
                 widget=forms.TextInput(attrs={"list": "cell-classes", "autocomplete": "off"}),
             )

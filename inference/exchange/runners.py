@@ -5,15 +5,17 @@ from __future__ import annotations
 from shutil import rmtree
 from typing import TYPE_CHECKING
 
-from django.db import transaction
-
 from hematovision.files.gate import decode
 from inference.datasets.selectors import listing_of
-from inference.jobs import queue
 from inference.jobs.kinds import JobError
-from inference.ml.bundle import BundleError, load_bundle
+from inference.ml.bundle import CARD_NAME, BundleError, load_bundle
 from inference.models import DatasetVersion, EdgeExport, KerasImport, ModelVersion
-from inference.registry.selectors import bundle_folder, bundle_problem, newest_dataset_versions
+from inference.registry.selectors import (
+    bundle_folder,
+    bundle_problem,
+    class_map_of,
+    newest_dataset_versions,
+)
 from inference.registry.services import bundle_register
 
 if TYPE_CHECKING:
@@ -50,29 +52,32 @@ def edge(running: Running) -> None:
     except (BundleError, DataError, ExportError, WeightsError) as error:
         raise JobError(str(error)) from error
     export.folder.parent.mkdir(parents=True, exist_ok=True)
-    rmtree(export.folder, ignore_errors=True)
-    draft.rename(export.folder)
-    with transaction.atomic():
-        if queue.finish(running.job):
-            export.figures = figures
-            export.save(update_fields=["figures"])
+    with running.result():
+        rmtree(export.folder, ignore_errors=True)
+        draft.rename(export.folder)
+        export.figures = figures
+        export.save(update_fields=["figures"])
     for older in version.edge_exports.exclude(pk=export.pk):
         rmtree(older.folder, ignore_errors=True)  # its figures stay
 
 
 def _cells(version: ModelVersion) -> list[Item]:
-    """The cells of every dataset, and of the versions that the model was trained with."""
+    """The cells of the versions that the model was trained with, and of every other dataset.
+
+    Of a dataset that it was trained with no other version: what it was taught may have been
+    corrected since, and a cell has one class: those with two are left out.
+    """
     run = getattr(version, "training_run", None)
-    wanted = {one.pk: one for one in newest_dataset_versions()}
-    if run:
-        wanted |= {one.pk: one for one in run.dataset_versions.filter(ready_at__isnull=False)}
-    versions: list[DatasetVersion] = list(wanted.values())
+    taught = list(run.dataset_versions.filter(ready_at__isnull=False)) if run else []
+    datasets = {one.dataset_id for one in taught}
+    others = [one for one in newest_dataset_versions() if one.dataset_id not in datasets]
+    versions: list[DatasetVersion] = [*taught, *others]
     if not versions:
         raise JobError(
             "There is no dataset. Upload the one that this model was trained on: the classifiers "
             "are made and measured with its pictures."
         )
-    return listing_of(versions, dict(run.class_map) if run else {}).items
+    return listing_of(versions, class_map_of(version), disputed=set()).items
 
 
 def keras(running: Running) -> None:
@@ -92,9 +97,8 @@ def keras(running: Running) -> None:
             _make(running, row)
         else:
             row.recognised = read_keras(row.path, scratch).summary()
-            with transaction.atomic():
-                if queue.finish(running.job):
-                    row.save(update_fields=["recognised"])
+            with running.result():
+                row.save(update_fields=["recognised"])
     except KerasFileError as error:
         raise JobError(str(error)) from error
     finally:
@@ -109,20 +113,14 @@ def _make(running: Running, row: KerasImport) -> None:
     folder = running.folder / "bundle"
     running.report("making the model", 0, 0, "The network is built anew, with the file's numbers.")
     try:
-        bundle = import_keras(
-            row.path, Options.from_dict(row.options), folder, scratch=running.folder / "scratch"
-        )
+        if not (folder / CARD_NAME).exists():  # else an earlier attempt ended after writing it
+            import_keras(
+                row.path, Options.from_dict(row.options), folder, scratch=running.folder / "scratch"
+            )
         running.check_stop()
-        known = ModelVersion.objects.filter(version=bundle.version).first()
-        if known:
-            raise JobError(f"This model with these options is registered already, as {known}.")
-        with transaction.atomic():
-            if not queue.finish(running.job):
-                return
-            row.model_version = bundle_register(folder=folder, by=running.job.requested_by)
-            row.save(update_fields=["model_version"])
+        row.model_version = bundle_register(folder=folder, by=running.job.requested_by)
     except (BundleError, ExportError) as error:
         raise JobError(str(error)) from error
-    finally:
-        rmtree(folder, ignore_errors=True)
+    with running.result():
+        row.save(update_fields=["model_version"])
     row.path.unlink(missing_ok=True)

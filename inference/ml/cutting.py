@@ -122,8 +122,11 @@ def _tell(
         untested = set(listing.classes) - {item.label for item in parts[side].items}
         if untested:
             tell(f"WARNING: the {side} side has no cell of {', '.join(sorted(untested))}.")
-    told = f"No cell was found in {len(without_cell)} of {len(listing.items)} pictures; they are"
-    tell("\n".join([f"{told} left out.", *(f"  {item.path}" for item in without_cell)]))
+    if without_cell:
+        told = (
+            f"No cell was found in {len(without_cell)} of {len(listing.items)} pictures; they are"
+        )
+        tell("\n".join([f"{told} left out.", *(f"  {item.path}" for item in without_cell)]))
 
 
 def _cut(

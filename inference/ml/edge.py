@@ -251,7 +251,11 @@ def _classifier(bundle: Bundle) -> keras.Model:
 
 
 def _sides(bundle: Bundle, items: Sequence[Item]) -> tuple[list[Item], list[Item]]:
-    """What the model learned from and what was held back, as its manifest knows them."""
+    """What the model learned from and what was held back, as its manifest knows them.
+
+    That names pictures of earlier models, too: what is of a class that this one does not have is
+    left aside.
+    """
     row_of: dict[str, ManifestRow] = {}
     for row in read_manifest(bundle.manifest_path):
         row_of[row.sha256] = row
@@ -261,6 +265,8 @@ def _sides(bundle: Bundle, items: Sequence[Item]) -> tuple[list[Item], list[Item
         if known and known.side in found:
             # A picture of several cells has one row; each of its cells has a class of its own.
             label = item.label if item.box else known.label
+            if label not in bundle.classes:
+                continue
             told = replace(item, dataset=known.dataset, label=label, group=known.group)
             found[known.side][item.key] = told
     for side, what in (("train", "learned from"), ("test", "held back")):

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from inference.ml.augment import Augmentation, augment, centre
 from inference.ml.calibrate import balanced_weights, fit_temperature, log_loss
 from inference.ml.checkpoint import Checkpoint
-from inference.ml.data import Item, count_by
+from inference.ml.data import DataError, Item, count_by
 from inference.ml.last_layer import fit_head
 from inference.ml.network import pooled_features
 from inference.ml.preprocess import Preprocessing, to_network
@@ -195,7 +195,7 @@ def fine_tune(
     ------
     Cancelled
     DataError
-        If the checkpoint cannot be read.
+        If the checkpoint cannot be read, or the training diverges.
     """
     steps = schedule.steps * schedule.epochs
     rate = keras.optimizers.schedules.CosineDecay(
@@ -327,9 +327,20 @@ class _Best:
     def validate(
         self, training_loss: float | None = None, training_accuracy: float | None = None
     ) -> dict[str, float]:
-        """Measure the loss after temperature scaling: confidence is scaled later anyway."""
+        """Measure the loss after temperature scaling: confidence is scaled later anyway.
+
+        Raises
+        ------
+        DataError
+            If the network answers no numbers any more.
+        """
         labels = self._part.labels
         logits = predict_logits(self._model, self._part.crops, self._preprocessing)
+        if not np.isfinite([training_loss or 0.0, *logits.ravel()]).all():
+            raise DataError(
+                "The training has diverged: its loss is no number any more. Train again with a "
+                "lower learning rate."
+            )
         scaled = logits / fit_temperature(logits, labels, self._balance)
         told = {
             "validation_loss": log_loss(scaled, labels, self._balance),

@@ -24,6 +24,7 @@ SERIES = tuple(f"#0000{number:02d}" for number in range(1, 10))
 _TOKENS |= {colour: f"series-{number}" for number, colour in enumerate(SERIES, 1)}
 STYLES = ("-", "--", ":", "-.")  # beside colour, so that the lines differ without it
 _STYLE: Any = {
+    "text.parse_math": False,  # a class may be called "a$b"
     "svg.fonttype": "none",  # letters stay letters: they can be read aloud, found and copied
     "font.size": 10,
     "text.color": SOFT,

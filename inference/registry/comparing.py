@@ -19,13 +19,14 @@ from inference.models import Comparison, DatasetVersion, ModelVersion
 from inference.registry.selectors import (
     bundle_folder,
     bundle_problem,
-    class_map_of,
     newest_dataset_versions,
+    readings_of,
     report_folder,
 )
 
 if TYPE_CHECKING:
     from inference.jobs.child import Running
+    from inference.ml.finder import Box
 
 SEED = 0
 EXPLAINED = 24  # cells whose heat maps are measured for the report
@@ -46,7 +47,8 @@ def compare(running: Running) -> None:
             for version in (comparison.candidate, comparison.baseline)
         )
         versions = newest_dataset_versions()
-        listing = _listing(versions, comparison)
+        disputed: set[tuple[str, Box | None]] = set()
+        listing = _listing(versions, comparison, disputed)
         told = compare_bundles(
             candidate,
             baseline,
@@ -55,6 +57,8 @@ def compare(running: Running) -> None:
             report=_reporter(running, "comparing"),
             seed=SEED,
         )
+        if told["data"]:
+            told["data"]["left_out"]["labelled with two classes"] = len(disputed)
         left = unseen(listing, training_rows(candidate))
         if left.items and candidate.training_known:  # else it would measure memory
             _write_report(running, comparison.candidate, candidate, left)
@@ -66,12 +70,21 @@ def compare(running: Running) -> None:
         comparison.dataset_versions.set([v for v in versions if v.dataset.name in used])
 
 
-def _listing(versions: Sequence[DatasetVersion], comparison: Comparison) -> Listing:
-    """The cells of all datasets, under the names that the two models were taught."""
+def _listing(
+    versions: Sequence[DatasetVersion],
+    comparison: Comparison,
+    disputed: set[tuple[str, Box | None]],
+) -> Listing:
+    """The cells of all datasets, under the names that the two models were taught.
+
+    Where these differ, the baseline's count: a candidate does not decide what is right. A dataset
+    that contradicts another, or itself, must not hold up every comparison: its cells of two
+    classes are left out.
+    """
     if not versions:
         return Listing([], ())
-    maps = [class_map_of(version) for version in (comparison.baseline, comparison.candidate)]
-    return listing_of(versions, maps[0] | maps[1])
+    readings = readings_of(comparison.candidate) | readings_of(comparison.baseline)
+    return listing_of(versions, readings, disputed=disputed)
 
 
 def _write_report(

@@ -7,13 +7,19 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 
 
-class PromotionForm(forms.Form):
+class ReasonForm(forms.Form):
+    """Why what serves is changed."""
+
     reason = forms.CharField(
         label="Reason",
         max_length=500,
         widget=forms.Textarea(attrs={"rows": 2}),
         help_text="Why this model is put in use. It stands in the audit trail.",
+        error_messages={"required": "Say why."},
     )
+
+
+class PromotionForm(ReasonForm):
     override_reason = forms.CharField(
         label="Second reason",
         max_length=500,

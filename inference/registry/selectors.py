@@ -178,6 +178,17 @@ def class_map_of(version: ModelVersion) -> dict[str, str]:
     return dict(run.class_map) if run else {}
 
 
+def readings_of(version: ModelVersion) -> dict[str, str]:
+    """What each label of a dataset stands for when this version is measured.
+
+    A label that is called like one of its classes is that class, whatever its training made of
+    it: were two classes swapped in the class map, it would be right by that alone. And what its
+    training left out stays as it is: in use it meets such cells, too.
+    """
+    mapped = {label: name for label, name in class_map_of(version).items() if name}
+    return mapped | {name: name for name in version.classes}
+
+
 # --- Files -----------------------------------------------------------------------------------
 def bundle_folder(model_version: ModelVersion) -> Path:
     """Where the installation keeps this version's bundle."""

@@ -17,9 +17,9 @@ from inference.exchange.selectors import edge_of
 from inference.ml.bundle import BundleError
 from inference.models import Deployment, ModelVersion
 from inference.registry import selectors, services
-from inference.registry.forms import PromotionForm
+from inference.registry.forms import PromotionForm, ReasonForm
 from inference.registry.gate import gate_of
-from inference.sites.selectors import validated_pairs
+from inference.sites.selectors import accepted_validations
 
 
 @requires(Permission.VIEW_MODELS)
@@ -43,15 +43,16 @@ def model(request: AuthenticatedRequest, pk: int) -> HttpResponse:
     version = _version(pk)
     (standing,) = selectors.standing_of([version])
     comparisons = list(selectors.comparisons_of(version))
-    gates = [
-        (scope, gate_of(version, scope.active)) for scope in selectors.scopes_for(request.user)
-    ]
+    scopes = selectors.scopes_for(request.user)
+    gate_beside = {active: gate_of(version, active) for active in {one.active for one in scopes}}
+    accepted = accepted_validations(version)
     context = {
         "version": version,
         "standing": standing,
         "problem": selectors.bundle_problem(version),
-        "gates": gates,
-        "validated_at": {site for site, model_version in validated_pairs() if model_version == pk},
+        "gates": [(scope, gate_beside[scope.active]) for scope in scopes],
+        "accepted_at": {validation.site_id for validation in accepted},
+        "fit_at": {one.site_id for one in accepted if not one.is_against_verdict},
         "comparisons": comparisons,
         "running": [one for one in comparisons if not one.job.is_over],
         "deployments": selectors.deployments_of(version),
@@ -153,10 +154,12 @@ def go_back(request: AuthenticatedRequest) -> HttpResponse:
 def return_to_default(request: AuthenticatedRequest) -> HttpResponse:
     """A site gives up the model of its own."""
     site, expected = _site(request), _model_told(request, "expected")
-    if site is None:
-        messages.warning(request, "Choose a site.")
+    form = ReasonForm(request.POST)
+    if site is None or not form.is_valid():
+        problem = "Choose a site." if site is None else str(form.errors["reason"][0])
+        messages.warning(request, problem)
         return redirect("inference:models")
-    reason = request.POST.get("reason", "")
+    reason = form.cleaned_data["reason"]
     return _changed(
         request,
         lambda: services.site_return_to_default(

@@ -11,7 +11,12 @@ from inference.datasets.selectors import listing_of
 from inference.jobs.kinds import JobError
 from inference.ml.bundle import CARD_NAME, Bundle, BundleError, load_bundle
 from inference.models import ModelVersion, SiteValidation
-from inference.registry.selectors import bundle_folder, bundle_problem, class_map_of
+from inference.registry.selectors import (
+    bundle_folder,
+    bundle_problem,
+    class_map_of,
+    readings_of,
+)
 from inference.registry.services import bundle_register
 from inference.sites.services import validation_start
 from inference.sites.verdict import judge
@@ -41,8 +46,8 @@ def validate(running: Running) -> None:
 
     try:
         bundle = _bundle(validation.model_version)
-        class_map = class_map_of(validation.model_version)
-        listing = listing_of([validation.dataset_version], class_map)
+        readings = readings_of(validation.model_version)
+        listing = listing_of([validation.dataset_version], readings)
         figures = measure(bundle, listing, report, decode=decode)
     except (BundleError, DataError) as error:
         raise JobError(str(error)) from error
@@ -92,15 +97,16 @@ def adapt(running: Running) -> None:
             told = f"adaptation to {validation.site} with {validation.dataset_version}"
             adapt_to(Settings(bundle.path, folder, command=told), bundle, site)
             running.got_further()
-    except (BundleError, DataError, ExportError) as error:
-        raise JobError(str(error)) from error
-    with running.result():
+        running.check_stop()
         validation.adapted = bundle_register(
             folder=folder,
             by=running.job.requested_by,
             origin=ModelVersion.Origin.ADAPTED,
             parent=validation.model_version,
         )
+    except (BundleError, DataError, ExportError) as error:
+        raise JobError(str(error)) from error
+    with running.result():
         validation.curve = json.loads(curve_path.read_text())
         validation.save(update_fields=["adapted", "curve"])
         validation_start(

@@ -17,7 +17,8 @@ MOST_CELLS = 5000  # more say hardly more, and take long
 def validation_start(
     *, site: Site, model_version: ModelVersion, dataset_version: DatasetVersion, by: User | None
 ) -> SiteValidation:
-    """Queue the measurement of a model on a site's own labelled cells.
+    """Queue the measurement of a model on a site's own labelled cells. One of the same that waits
+    or runs is it.
 
     Raises:
         ValidationError: the cells are another site's, not ready, too few or too many.
@@ -33,6 +34,15 @@ def validation_start(
         )
     if count > MOST_CELLS:
         raise ValidationError(f"{count} cells are more than needed: give {MOST_CELLS} at most.")
+    Site.objects.select_for_update(no_key=True).get(pk=site.pk)
+    pending = SiteValidation.objects.filter(
+        site=site,
+        model_version=model_version,
+        dataset_version=dataset_version,
+        job__status__in=(Job.Status.QUEUED, Job.Status.RUNNING),
+    )
+    if validation := pending.first():
+        return validation
     validation = SiteValidation.objects.create(
         site=site,
         model_version=model_version,

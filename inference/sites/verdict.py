@@ -18,7 +18,8 @@ ACCURACY = 0.85
 """Of cells that are not flagged: the whole interval has to lie above."""
 
 RECALL = 0.7
-"""Of each class of which there are `CELLS_OF_CLASS` cells."""
+"""Of each class of which there are `CELLS_OF_CLASS` cells: not fit if the whole interval lies
+below, fit if it is reached."""
 
 CELLS_OF_CLASS = 5
 CLASSES = 2
@@ -28,7 +29,8 @@ CALIBRATION_ERROR = 0.1
 """The whole interval must not lie above."""
 
 SHARE_BELIEVED = 0.5
-"""Of cells that are not flagged: a model that passes on more than half is of little use."""
+"""Of cells that are not flagged, in the same way: a model that passes on more than half is of
+little use."""
 
 
 class Verdict(TextChoices):
@@ -124,24 +126,37 @@ def _accuracy(figure: dict[str, Any]) -> Finding:
 
 
 def _share(figure: dict[str, Any]) -> Finding:
+    _, high = figure["interval"]
     flagged = f"It flags {_percent(1 - figure['value'])} of the cells for a person to decide"
+    if high < SHARE_BELIEVED:
+        return Finding(False, f"{flagged}: surely more than half.")
     if figure["value"] < SHARE_BELIEVED:
-        return Finding(False, f"{flagged}: more than half.")
+        return Finding(None, f"{flagged}: with so few cells it may be more or less than half.")
     return Finding(True, f"{flagged}.")
 
 
 def _classes(classes: dict[str, dict[str, Any]]) -> Finding:
-    weak = [
-        f"{cell_class(name).plural.lower()} ({_percent(row['recall']['value'])} of {row['images']})"
-        for name, row in classes.items()
-        if row["images"] >= CELLS_OF_CLASS and row["recall"]["value"] < RECALL
-    ]
+    """A class is weak if its whole interval says so: of five cells chance alone misses two."""
+    full = {name: row for name, row in classes.items() if row["images"] >= CELLS_OF_CLASS}
+    weak = {name: row for name, row in full.items() if row["recall"]["interval"][1] < RECALL}
     if weak:
-        return Finding(False, f"It recognises fewer than {_percent(RECALL)} of {', '.join(weak)}.")
+        return Finding(False, f"It surely recognises fewer than {_percent(RECALL)} of {_of(weak)}.")
+    unclear = {name: row for name, row in full.items() if row["recall"]["value"] < RECALL}
+    if unclear:
+        return Finding(
+            None, f"It may recognise more or fewer than {_percent(RECALL)} of {_of(unclear)}."
+        )
     return Finding(
         True,
         f"It recognises {_percent(RECALL)} or more of every class with {CELLS_OF_CLASS} cells or "
         "more.",
+    )
+
+
+def _of(classes: dict[str, dict[str, Any]]) -> str:
+    return ", ".join(
+        f"{cell_class(name).plural.lower()} ({_percent(row['recall']['value'])} of {row['images']})"
+        for name, row in classes.items()
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import ceil
 
@@ -33,8 +33,15 @@ def charts_of(history: Sequence[Record], *, epochs: int) -> list[Chart]:
     accuracies = [record[name] for record in history for name in ACCURACY if name in record]
     floor = max(level for level in (0.0, 0.5, 0.8) if level <= min(accuracies))
     return [
-        _chart("Loss", LOSS, history, epochs, (0, ceil(highest * 5) / 5), "{:.1f}"),
-        _chart("Accuracy", ACCURACY, history, epochs, (floor, 1.0), "{:.0%}"),
+        _chart("Loss", LOSS, history, epochs, (0, ceil(highest * 5) / 5), "{:.1f}".format),
+        _chart(
+            "Accuracy",
+            ACCURACY,
+            history,
+            epochs,
+            (floor, 1.0),
+            lambda share: f"{100 * share:.0f} %",
+        ),
     ]
 
 
@@ -48,7 +55,7 @@ def _chart(
     history: Sequence[Record],
     epochs: int,
     up: tuple[float, float],
-    form: str,
+    words: Callable[[float], str],
 ) -> Chart:
     last = max(epochs, len(history) - 1)
     scale = Scale((0, last), up)
@@ -63,7 +70,7 @@ def _chart(
         validation=validation,
         training=training,
         across=[(scale.x(epoch), epoch) for epoch in range(0, last + 1, every)],
-        up=[(scale.y(tick), form.format(tick)) for tick in ticks],
+        up=[(scale.y(tick), words(tick)) for tick in ticks],
     )
 
 

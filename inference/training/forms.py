@@ -10,8 +10,10 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.forms.utils import pretty_name
+from django.template.defaultfilters import pluralize
 from django.utils.text import capfirst
 
+from inference.ml.bundle import LONGEST_CLASS
 from inference.ml.datasets.tables import tidy_label
 from inference.ml.settings import BALANCES, SMALLEST_SIZE, fixed_by
 from inference.ml.views import VIEWS
@@ -42,7 +44,11 @@ CHOICES: dict[str, dict[Any, str]] = {
 class _VersionsField(forms.ModelMultipleChoiceField):  # type: ignore[type-arg]
     def label_from_instance(self, version: DatasetVersion) -> str:
         told = version.summary
-        return f"{version}: {told['pictures']:,} pictures of {len(told['classes'])} classes"
+        pictures, classes = told["pictures"], len(told["classes"])
+        return (
+            f"{version}: {pictures:,} picture{pluralize(pictures)} of "
+            f"{classes} class{pluralize(classes, 'es')}"
+        )
 
 
 class DataForm(forms.Form):
@@ -154,7 +160,7 @@ class TrainingForm(forms.Form):
                 label=label,
                 initial=given,
                 required=False,
-                max_length=40,
+                max_length=LONGEST_CLASS,
                 help_text="new to the model in use" if known and given not in known else "",
                 widget=forms.TextInput(attrs={"autocomplete": "off", "list": "known-classes"}),
             )

@@ -8,12 +8,14 @@ from __future__ import annotations
 import os
 import shutil
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
 from django.conf import settings as django_settings
 
+from inference.cells import cell_class
 from inference.datasets.selectors import listing_of
 from inference.ml.augment import WIDER
 from inference.ml.bundle import BundleError
@@ -132,6 +134,10 @@ def _classes(dealt: Dealt, parent: ModelVersion | None) -> list[ClassPlan]:
     ]
 
 
+def _names(labels: Iterable[str]) -> str:
+    return ", ".join(cell_class(label).name.lower() for label in labels)
+
+
 def _warnings(
     listing: Listing, dealt: Dealt, classes: list[ClassPlan], parent: ModelVersion | None
 ) -> list[str]:
@@ -143,14 +149,14 @@ def _warnings(
     lost = sorted(set(parent.classes if parent else ()) - {each.label for each in classes})
     if lost:
         warnings.append(
-            f"The model in use also knows {', '.join(lost)}. The new one will not, and the gate "
+            f"The model in use also knows {_names(lost)}. The new one will not, and the gate "
             "before promotion objects to that: add a dataset with such cells."
         )
     untested = [each.label for each in classes if not each.photographs["test"]]
     if untested:
-        warnings.append(f"Nothing of {', '.join(untested)} is left to test with.")
+        warnings.append(f"Nothing of {_names(untested)} is left to test with.")
     few = [
-        f"{each.label} ({each.photographs['test']})"
+        f"{cell_class(each.label).name.lower()} ({each.photographs['test']})"
         for each in classes
         if 0 < each.photographs["test"] < FEW_PHOTOGRAPHS
     ]

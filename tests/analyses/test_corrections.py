@@ -87,6 +87,19 @@ def test_the_newest_answer_counts_for_a_picture_in_two_samples(
     assert [row["label"] for row in version.origin["cells"]] == ["blast"]
 
 
+def test_handing_over_reads_no_models_card(
+    site: Site,
+    technician: User,
+    model: ModelVersion,
+    admin: User,
+    django_assert_max_num_queries: DjangoAssertNumQueries,
+) -> None:
+    reviewed(site, technician, model, "neutrophil", "blast")
+    with django_assert_max_num_queries(30) as queries:
+        corrections.corrections_hand_over(site=site, dataset=None, name="Ours", by=admin)
+    assert not [query for query in queries.captured_queries if '"card"' in query["sql"]]
+
+
 def test_what_cannot_be_handed_over_is_said(
     site: Site, technician: User, model: ModelVersion, admin: User
 ) -> None:

@@ -137,3 +137,11 @@ def test_consent_is_given_and_withdrawn(web: Client, sample: Sample) -> None:
         assert sample.training_consent == given
     events = AuditEvent.objects.filter(action="consent_changed").order_by("at")
     assert [event.details["given"] for event in events] == [True, False]
+
+
+def test_a_class_of_two_words_is_one_class_of_the_page(web: Client, sample: Sample) -> None:
+    Prediction.objects.update(label="hairy cell", probabilities={"hairy cell": 0.9, "blast": 0.1})
+    for address in (f"/samples/{sample.pk}/", "/samples/"):
+        page = web.get(address).content.decode()
+        assert "cell-hairy-cell" in page
+        assert "cell-hairy cell" not in page

@@ -201,6 +201,9 @@ def test_the_page_draws_tells_and_takes_the_answer(client: Client, drifted: Site
     assert "Answers that people changed: 50.0 % in the week of" in page
     home = client.get("/home/").content.decode()
     assert "Answers that people changed" in home
+    client.post(f"/watch/alerts/{alert.pk}/", {"note": "x" * 501})
+    client.post(f"/watch/alerts/{alert.pk}/", {"note": "a\0b"})
+    assert not WatchAlert.objects.get(pk=alert.pk).acknowledged_at
     client.post(f"/watch/alerts/{alert.pk}/", {"note": "A new stain."})
     alert.refresh_from_db()
     assert (alert.acknowledged_by, alert.note) == (doctor, "A new stain.")

@@ -78,7 +78,7 @@ def test_from_another_installation_into_use_and_back(
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     expect(page.get_by_text("second is in use for new samples.")).to_be_visible(timeout=WAIT)
-    expect(page.get_by_text("without the gate: We have no dataset yet.")).to_be_visible()
+    expect(page.get_by_text("without the gate We have no dataset yet.")).to_be_visible()
     example_is_read_by(browser, system, "second")
 
     page.get_by_role("button", name=f"Go back to {first}").click()

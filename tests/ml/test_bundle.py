@@ -84,6 +84,7 @@ def test_no_bundle_says_what_to_do(tmp_path: Path) -> None:
         lambda card: card.update(temperature="hot"),
         lambda card: card.update(classes=["neutrophil", "neutrophil"]),
         lambda card: card.update(classes=None),
+        lambda card: card.update(classes=["x" * 41, "y"], thresholds={"x" * 41: 0.5, "y": 0.5}),
         lambda card: card.update(thresholds={"neutrophil": 0.5}),
         lambda card: card.update(network=None),
         lambda card: card["network"].pop("width"),

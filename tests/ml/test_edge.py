@@ -15,10 +15,11 @@ from hematovision.files.gate import decode
 from inference.ml.bundle import Bundle, load_bundle, sha256_of
 from inference.ml.data import Item, cut_crops, list_items
 from inference.ml.edge import EdgeClassifier, export_edge, file_name
+from inference.ml.edge import _sides as edge_sides
 from inference.ml.engine import Engine, softmax
 from inference.ml.network import WeightsError
 from inference.ml.preprocess import to_network
-from inference.ml.sidecar import Head
+from inference.ml.sidecar import Head, read_manifest, write_manifest
 from inference.ml.smear import make_smear
 from inference.ml.writing import ExportError
 from tests.ml.tiny import SIZE, write_tiny_bundle
@@ -119,6 +120,21 @@ def test_without_the_pictures_of_its_training_nothing_is_made(
     with pytest.raises(ExportError, match="held back"):
         export_edge(tiny, items[:3], tmp_path / "edge", decode=decode)
     assert not (tmp_path / "edge").exists()
+
+
+def test_pictures_of_an_earlier_models_classes_are_left_aside(
+    tiny: Bundle, items: list[Item]
+) -> None:
+    """As in the manifest of a model that went on from one which knew more classes."""
+    rows = read_manifest(tiny.manifest_path)
+    (strange, *_) = (row for row in rows if row.side == "test")
+    write_manifest(
+        tiny.manifest_path, [row._replace(label="band") if row == strange else row for row in rows]
+    )
+    training, test = edge_sides(tiny, items)
+    assert len(training) == 6
+    assert len(test) == 3
+    assert strange.sha256 not in {item.sha256 for item in test}
 
 
 def test_a_model_without_its_keras_file_or_with_another_is_refused(

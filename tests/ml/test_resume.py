@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from hematovision.files.gate import decode
@@ -164,6 +165,20 @@ def test_finishing_keeps_the_best_epoch_and_cancelling_keeps_nothing(
     with pytest.raises(Cancelled):
         train(settings, listing, early, decode=decode, stop=lambda: "finish")
     assert {p.stage for p in early.told} == {"cut"}
+
+
+@pytest.mark.parametrize(("logit", "loss"), [(np.nan, 1.0), (0.0, np.nan), (np.inf, None)])
+def test_a_training_that_diverges_says_so(
+    monkeypatch: pytest.MonkeyPatch, logit: float, loss: float | None
+) -> None:
+    from inference.ml import fit
+
+    monkeypatch.setattr(fit, "predict_logits", lambda *_: np.array([[1.0, logit]], np.float32))
+    part = SimpleNamespace(labels=np.array([0]), weights=np.ones(1), crops=None)
+    best = fit._Best(SimpleNamespace(), part, Preprocessing())  # type: ignore[arg-type]
+    with pytest.raises(DataError, match="lower learning rate"):
+        best.validate(loss, None)
+    assert best.history == []
 
 
 def test_a_folder_is_that_of_one_training(listing: Listing, tmp_path: Path) -> None:

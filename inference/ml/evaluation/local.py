@@ -78,23 +78,30 @@ def measure(
         report(done, len(items))
 
     answers = answer(bundle, items, decode=decode, advance=advance)
-    known, unknown = by_knowledge(answers)
-    tested = {item.label for item in answers.items}
     return {
-        "cells": len(answers.items),
-        "photographs": len(set(_units(answers))),
+        **figures_from(answers, seed=seed, resamples=resamples),
         "photographs_known": not listing.groups_unknown,
         "training_known": bundle.training_known,
         "left_out": {
             "the model was made with them": len(listing.items) - len(items),
             "no cell was found": len(answers.without_cell),
         },
+    }
+
+
+def figures_from(answers: Answers, *, seed: int, resamples: int) -> dict[str, Any]:
+    """Those of the figures of `measure` that answers alone tell, and that a verdict rests on."""
+    known, unknown = by_knowledge(answers)
+    tested = {item.label for item in answers.items}
+    return {
+        "cells": len(answers.items),
+        "photographs": len(set(_units(answers))),
         "believed": _believed(answers, seed, resamples),
         "known": _known(known, seed, resamples) if known else None,
         "unknown_classes": unknown_classes(unknown, seed=seed, resamples=resamples)
         if unknown
         else {},
-        "not_tested": [label for label in bundle.classes if label not in tested],
+        "not_tested": [label for label in answers.classes if label not in tested],
     }
 
 

@@ -56,6 +56,14 @@ def test_a_cell_in_two_classes_is_refused_by_name() -> None:
     assert listing_of(versions, {"a": "b"}).classes == ("b",)
 
 
+def test_a_cell_in_two_classes_can_be_left_out() -> None:
+    versions = [dataset_version(["a"], each=1), dataset_version(["b"], each=2)]
+    disputed: set[tuple[str, Box | None]] = set()
+    (left,) = listing_of(versions, disputed=disputed).items
+    assert left.label == "b"
+    assert disputed == {listing_of([versions[0]]).items[0].key}
+
+
 def test_nothing_left_is_said() -> None:
     with pytest.raises(DataError, match="No picture is left"):
         listing_of([dataset_version(["a"], each=1)], {"a": ""})

@@ -82,6 +82,14 @@ class TestPieces:
         append(upload, 1500, DATA[1500:])
         assert upload.path.read_bytes() == DATA
 
+    def test_an_upload_that_is_thrown_away_meanwhile(self, admin: User) -> None:
+        upload = begin(admin)
+        with uploads._locked(upload):  # it is opened, then another person is faster
+            DatasetUpload.objects.all().delete()
+        with pytest.raises(ValidationError, match="was removed"):
+            append(upload, 0, DATA[:1000])
+        assert not DatasetUpload.objects.exists()
+
     def test_bytes_that_nobody_vouched_for_are_written_over(self, admin: User) -> None:
         """A process that was killed in mid-piece leaves more in the file than in the row."""
         upload = begin(admin)
@@ -324,3 +332,5 @@ class TestPages:
         assert b"Choose the file again" in client.get(reverse("inference:datasets")).content
         client.post(reverse("inference:dataset_discard", args=[upload.pk]))
         assert not DatasetUpload.objects.exists()
+        event = AuditEvent.objects.get(action="dataset_upload_discarded")
+        assert event.object_label.startswith("cells.zip")

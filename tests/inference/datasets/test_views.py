@@ -77,7 +77,7 @@ class TestEdit:
 
     def test_single_pictures_alone(self, client: Client, version: DatasetVersion) -> None:
         ticked = list(version.images.values_list("pk", flat=True))[:2]
-        client.post(address("dataset_edit", version), {"left_out": ticked})
+        client.post(address("dataset_edit", version), {"left_out": [*ticked, "9" * 5000]})
         made = DatasetVersion.objects.get(parent=version)
         assert made.origin == {"labels": {}, "left_out": ticked}
 

@@ -7,11 +7,14 @@ from pathlib import Path
 import pytest
 from django.core.exceptions import ValidationError
 from django.test import Client
+from django.utils import timezone
 
 from accounts.models import AuditEvent, User
 from inference.datasets.selectors import listing_of
+from inference.exchange import runners
 from inference.exchange.services import edge_export_start
-from inference.models import EdgeExport, Job, ModelVersion
+from inference.jobs import queue
+from inference.models import DatasetVersion, EdgeExport, Job, ModelVersion, TrainingRun
 from inference.registry.services import bundle_register
 from tests.bundles import make_bundle
 from tests.factories import ModelVersionFactory, dataset_version
@@ -72,6 +75,28 @@ def test_without_a_dataset_or_with_others_it_fails_in_a_sentence(
     job = work()
     assert job.status == "failed"
     assert job.error.endswith(".")
+
+
+def test_what_was_corrected_since_the_training_stands_in_nobodys_way(
+    exportable: ModelVersion, admin: User
+) -> None:
+    taught = dataset_version(("monocyte", "neutrophil"), each=3)
+    run = TrainingRun.objects.create(
+        job=queue.job_create(kind=Job.Kind.TRAINING, by=admin),
+        class_map={"monocyte": "mono"},
+        model_version=exportable,
+    )
+    run.dataset_versions.set([taught])
+    corrected = DatasetVersion.objects.create(
+        dataset=taught.dataset, number=taught.number + 1, source=DatasetVersion.Source.EDIT
+    )
+    for image in taught.images.all():
+        image.pk, image.version, image.label = None, corrected, "neutrophil"
+        image.save()
+    corrected.ready_at = timezone.now()
+    corrected.save()
+    labels = sorted(item.label for item in runners._cells(exportable))
+    assert labels == ["mono"] * 3 + ["neutrophil"] * 3
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from pytest_django import Settings
 from accounts.models import AuditEvent, User
 from inference.engines import engine_for
 from inference.exchange import services
+from inference.jobs import child, queue
 from inference.ml.keras_import.options import Options
 from inference.ml.smear import make_smear
 from inference.models import Job, KerasImport, ModelVersion
@@ -67,6 +68,7 @@ def test_a_file_becomes_a_candidate(web: Client, tmp_path: Path, work: Work, adm
     assert bundle_problem(version) is None
     assert len(engine_for(version).classify(make_smear(1).image).cells) == 1
     assert not row.path.exists()
+    queue.tidy(job)  # as the worker does
     assert not list(job.folder.glob("*/*"))
     page = web.get(address, follow=True).content.decode()
     assert "Unfamiliar cells cannot be recognised by this model" in page
@@ -99,6 +101,28 @@ def test_the_same_model_is_taken_once(web: Client, tmp_path: Path, work: Work) -
     assert response.status_code == 422
     assert f"is {ModelVersion.objects.get()} already" in response.content.decode()
     assert web.post(f"/models/keras/{second.pk}/", TOLD | {"scale": "0..255"}).status_code == 302
+
+
+def test_a_model_that_a_killed_attempt_has_registered_is_taken(
+    web: Client, tmp_path: Path, work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = upload(web, write_h5(tmp_path / "a.h5"))
+    work()
+    web.post(f"/models/keras/{row.pk}/", TOLD)
+    with monkeypatch.context() as patch:
+        patch.setattr(child.Running, "result", killed)
+        with pytest.raises(KeyboardInterrupt):
+            work()
+    version = ModelVersion.objects.get()
+    Job.objects.filter(status=Job.Status.RUNNING).update(status=Job.Status.QUEUED)
+
+    assert work().status == "done"
+    row.refresh_from_db()
+    assert row.model_version == version
+
+
+def killed(running: child.Running) -> None:
+    raise KeyboardInterrupt
 
 
 def test_files_are_kept_under_their_hash_and_within_bounds(admin: User, settings: Settings) -> None:

@@ -24,9 +24,10 @@ from inference.models import (
     DatasetVersion,
     Job,
     ModelVersion,
+    TrainingRun,
 )
 from inference.registry.gate import gate_of
-from inference.registry.selectors import bundle_folder, report_folder
+from inference.registry.selectors import bundle_folder, readings_of, report_folder
 from inference.registry.services import bundle_register, comparison_start
 from tests.bundles import CLASSES, make_bundle
 from tests.factories import StoredImageFactory, UserFactory, activate, smear
@@ -146,6 +147,40 @@ def test_a_worse_candidate_does_not_pass(
     assert comparison.passed is False
     objection = "candidate did not pass beside baseline (classes, not worse)."
     assert gate_of(candidate, baseline).objection == objection
+
+
+def test_labels_called_like_a_class_are_it_and_none_is_left_out(
+    register: Register, admin: User
+) -> None:
+    version = register("candidate")
+    TrainingRun.objects.create(
+        job=queue.job_create(kind=Job.Kind.TRAINING, by=admin),
+        class_map={"neutrophil": "lymphocyte", "band": "neutrophil", "smudge": ""},
+        model_version=version,
+    )
+    assert readings_of(version) == {
+        "band": "neutrophil",
+        "lymphocyte": "lymphocyte",
+        "neutrophil": "neutrophil",
+    }
+
+
+def test_a_candidate_does_not_decide_what_is_right(
+    baseline: ModelVersion, dataset: DatasetVersion, register: Register, admin: User
+) -> None:
+    """It swaps two classes, and so does the class map that it was trained with."""
+    candidate = register("candidate", -KERNEL)
+    TrainingRun.objects.create(
+        job=queue.job_create(kind=Job.Kind.TRAINING, by=admin),
+        class_map=dict(zip(CLASSES, CLASSES[::-1], strict=True)),
+        model_version=candidate,
+    )
+    Job.objects.update(status=Job.Status.DONE)
+    comparison = comparison_start(candidate=candidate, baseline=baseline, by=admin)
+    assert work().status == "done"
+    comparison.refresh_from_db()
+    assert comparison.passed is False
+    assert comparison.result["figures"]["paired"]["accuracy"]["theirs"] == 1
 
 
 def test_without_pictures_that_both_have_not_seen_nobody_passes(

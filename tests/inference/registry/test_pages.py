@@ -112,12 +112,23 @@ def test_a_site_of_its_own_and_the_default_again(
         assert web.post(f"/models/{version.pk}/promote/", told).status_code == 302
     page = text(web.get("/models/"))
     assert "Return to the default" in page
-    assert "without the gate: Yes." in page
+    assert "without the gate</span> Yes." in page
     web.post("/models/return/", {"site": here.pk, "expected": third.pk, "reason": "It drifts."})
     assert active_model_version(here) == first
     assert Deployment.objects.filter(site=here).count() == 3
     page = text(web.post("/models/return/", {"expected": third.pk, "reason": "x"}, follow=True))
     assert "Choose a site." in page
+
+
+@pytest.mark.parametrize("reason", ["", "x" * 501, "a\0b"])
+def test_a_reason_is_bounded_whatever_the_page_says(
+    web: Client, first: ModelVersion, reason: str
+) -> None:
+    here = SiteFactory.create()
+    Deployment.objects.create(model_version=first, site=here)
+    told = {"site": here.pk, "expected": first.pk, "reason": reason}
+    assert web.post("/models/return/", told).status_code == 302
+    assert Deployment.objects.filter(site=here).count() == 1
 
 
 def test_an_unknown_site_is_refused(web: Client, first: ModelVersion, register: Register) -> None:
@@ -149,6 +160,9 @@ def test_the_list_costs_the_same_with_many_sites(
         web.get("/models/")
     with django_assert_max_num_queries(18):  # type: ignore[attr-defined]
         web.get(f"/models/{first.pk}/")
+    candidate = ModelVersion.objects.latest("pk")
+    with django_assert_max_num_queries(18):  # type: ignore[attr-defined]
+        web.get(f"/models/{candidate.pk}/")
 
 
 def test_two_cards_side_by_side(web: Client, first: ModelVersion, register: Register) -> None:

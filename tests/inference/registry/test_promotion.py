@@ -67,7 +67,7 @@ def promote(
 
 
 def compared(candidate: ModelVersion, baseline: ModelVersion, *, passed: bool) -> Comparison:
-    check = {"name": "not worse", "passed": passed, "sentence": "Chance explains any loss."}
+    check = {"name": "not worse", "passed": passed, "sentence": "It is no worse."}
     return Comparison.objects.create(
         job=Job.objects.create(kind=Job.Kind.COMPARISON, status=Job.Status.DONE),
         candidate=candidate,

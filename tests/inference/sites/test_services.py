@@ -61,6 +61,8 @@ def test_only_enough_cells_of_the_site_itself_are_measured(
 
     validation = start(site, cells({"neutrophil": 20}), doctor)
     assert validation.job.kind == Job.Kind.SITE_VALIDATION
+    again = start(site, validation.dataset_version, doctor, validation.model_version)
+    assert again == validation
     assert AuditEvent.objects.filter(action="site_validation_started", actor=doctor).count() == 1
 
 

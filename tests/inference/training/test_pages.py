@@ -209,6 +209,6 @@ def test_charts_have_room_for_all_epochs() -> None:
     assert loss.validation.split(" ")[0] == "0.0,12.0"  # 0.9 of 1.0, at the left
     assert loss.validation.split(" ")[-1].startswith("160.0,")  # epoch 2 of 4
     assert len(loss.training.split(" ")) == 2
-    assert [text for _, text in accuracy.up] == ["50%", "75%", "100%"]
+    assert [text for _, text in accuracy.up] == ["50 %", "75 %", "100 %"]
     assert best_epoch(HISTORY) == 1
     assert best_epoch([]) is None

@@ -210,6 +210,12 @@ def test_plots_take_their_colours_from_the_page_and_need_no_inline_style(
     assert "photographs" not in unknown
 
 
+def test_a_class_may_be_called_anything(explored: Exploration) -> None:
+    named = [row | {"label": rf"<b> $\foo {row['label']}$"} for row in explored["classes"]]
+    for name, text in plots({**explored, "classes": named}).items():
+        assert name == "sizes" or r"&lt;b&gt; $\foo a$" in text
+
+
 def test_the_page_stands_alone_and_escapes_what_comes_from_outside(explored: Exploration) -> None:
     file = io.BytesIO()
     Image.new("RGB", (16, 16)).save(file, "JPEG")
