@@ -65,7 +65,7 @@ def _cells(version: ModelVersion) -> list[Item]:
     """The cells of the versions that the model was trained with, and of every other dataset.
 
     Of a dataset that it was trained with no other version: what it was taught may have been
-    corrected since, and a cell has one class.
+    corrected since, and a cell has one class: those with two are left out.
     """
     run = getattr(version, "training_run", None)
     taught = list(run.dataset_versions.filter(ready_at__isnull=False)) if run else []
@@ -77,7 +77,7 @@ def _cells(version: ModelVersion) -> list[Item]:
             "There is no dataset. Upload the one that this model was trained on: the classifiers "
             "are made and measured with its pictures."
         )
-    return listing_of(versions, class_map_of(version)).items
+    return listing_of(versions, class_map_of(version), disputed=set()).items
 
 
 def keras(running: Running) -> None:

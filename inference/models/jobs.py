@@ -73,7 +73,7 @@ class Job(models.Model):
         indexes = (models.Index(fields=["status", "due_at"], name="job_queue"),)
 
     def __str__(self) -> str:
-        return f"{self.get_kind_display()} {self.pk}"
+        return f"{self.get_kind_display()}, job {self.pk}"
 
     @property
     def is_over(self) -> bool:

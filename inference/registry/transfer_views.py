@@ -87,7 +87,7 @@ def model_import(request: AuthenticatedRequest) -> HttpResponse:
         except OSError as error:
             form.add_error("bundle", f"The server cannot keep it: {error.strerror or error}.")
         else:
-            messages.success(request, f"{version} is registered as a candidate.")
+            messages.success(request, f"{version} is registered.")
             return redirect("inference:model", pk=version.pk)
     status = 422 if request.method == "POST" else 200
     return render(request, "inference/model_import.html", {"form": form}, status=status)

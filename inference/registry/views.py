@@ -19,7 +19,7 @@ from inference.models import Deployment, ModelVersion
 from inference.registry import selectors, services
 from inference.registry.forms import PromotionForm, ReasonForm
 from inference.registry.gate import gate_of
-from inference.sites.selectors import validated_pairs
+from inference.sites.selectors import accepted_validations
 
 
 @requires(Permission.VIEW_MODELS)
@@ -45,12 +45,14 @@ def model(request: AuthenticatedRequest, pk: int) -> HttpResponse:
     comparisons = list(selectors.comparisons_of(version))
     scopes = selectors.scopes_for(request.user)
     gate_beside = {active: gate_of(version, active) for active in {one.active for one in scopes}}
+    accepted = accepted_validations(version)
     context = {
         "version": version,
         "standing": standing,
         "problem": selectors.bundle_problem(version),
         "gates": [(scope, gate_beside[scope.active]) for scope in scopes],
-        "validated_at": {site for site, model_version in validated_pairs() if model_version == pk},
+        "accepted_at": {validation.site_id for validation in accepted},
+        "fit_at": {one.site_id for one in accepted if not one.is_against_verdict},
         "comparisons": comparisons,
         "running": [one for one in comparisons if not one.job.is_over],
         "deployments": selectors.deployments_of(version),

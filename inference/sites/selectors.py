@@ -42,6 +42,13 @@ def validated_pairs() -> set[tuple[int, int]]:
     return set(accepted.values_list("site", "model_version").order_by())
 
 
+def accepted_validations(model_version: ModelVersion) -> list[SiteValidation]:
+    """Every validation of a version that a person has accepted, at any site."""
+    return list(
+        SiteValidation.objects.filter(model_version=model_version, accepted_at__isnull=False)
+    )
+
+
 def is_validated(site: Site, model_version: ModelVersion) -> bool:
     accepted = SiteValidation.objects.filter(accepted_at__isnull=False)
     return accepted.filter(site=site, model_version=model_version).exists()
