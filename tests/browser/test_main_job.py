@@ -153,7 +153,10 @@ def test_no_page_is_wider_than_the_window(
 ) -> None:
     page.set_viewport_size({"width": width, "height": 900})
     paths = ["/", "/accounts/login/"]
-    inside = ["/home/", "/samples/", "/models/", "/accounts/people/", "/accounts/audit/"]
+    inside = ["/home/", "/samples/", "/accounts/people/", "/accounts/audit/"]
+    inside += ["/models/", "/models/1/", "/models/1/beside/", "/models/import/", "/models/keras/"]
+    inside += ["/datasets/", "/datasets/new/", "/corrections/", "/trainings/", "/trainings/new/"]
+    inside += ["/sites/", "/sites/1/", "/watch/"]
     for path in paths:
         assert_fits(page, live_system.url + path)
     log_in(page, live_system, "admin")
