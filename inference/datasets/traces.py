@@ -33,7 +33,8 @@ def clean_up() -> None:
     ended = (Job.Status.FAILED, Job.Status.CANCELLED)
     for version in DatasetVersion.objects.filter(ready_at=None, job__status__in=ended):
         with transaction.atomic():  # nobody tries it again meanwhile
-            if Job.objects.select_for_update().filter(pk=version.job_id, status__in=ended).exists():
+            job = Job.objects.select_for_update(of=("self",)).get(dataset_version=version)
+            if job.status in ended:
                 _forget(version)
 
 

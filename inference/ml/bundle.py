@@ -37,6 +37,8 @@ KERAS_NAME = "model.keras"
 LONGEST_CLASS = 40
 """Letters of a class's name: what the database keeps of an answer."""
 
+MOST_CLASSES = 100
+
 SCORE = "cosine-knn"
 """Of unfamiliarity, see `inference.ml.unfamiliar`; there is no other yet."""
 
@@ -147,6 +149,8 @@ class Card:
             raise ValueError("its version is no plain name")
         if len(self.classes) < 2 or len(set(self.classes)) != len(self.classes):
             raise ValueError("its classes are fewer than two or not distinct")
+        if len(self.classes) > MOST_CLASSES:
+            raise ValueError(f"its classes are more than {MOST_CLASSES}")
         if not all(0 < len(label) <= LONGEST_CLASS for label in self.classes):
             raise ValueError(f"a class has no name, or one of more than {LONGEST_CLASS} letters")
         if set(self.thresholds) != set(self.classes):

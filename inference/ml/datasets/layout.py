@@ -13,12 +13,11 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from inference.ml.bundle import LONGEST_CLASS
+from inference.ml.bundle import LONGEST_CLASS, MOST_CLASSES
 from inference.ml.data import RESERVED, SUFFIXES
 from inference.ml.datasets.archive import LeftOut
 from inference.ml.datasets.tables import Part, Table, part_of, tidy_label
 
-MOST_CLASSES = 100
 _SHOWN = 100  # of the files that a table names and that are not there
 
 

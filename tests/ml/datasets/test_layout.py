@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from inference.ml.bundle import MOST_CLASSES
 from inference.ml.datasets.archive import Folder, Limits
-from inference.ml.datasets.layout import MOST_CLASSES, Layout, LayoutError, Placed, understand
+from inference.ml.datasets.layout import Layout, LayoutError, Placed, understand
 from inference.ml.datasets.tables import Part, Table, TableError, read_table, tables_in
 
 pytestmark = pytest.mark.unit
