@@ -319,7 +319,7 @@ def _alike(sets: Sequence[set[str]]) -> bool:
 
 
 def label_refused(label: str) -> str:
-    if label.replace(" ", "_") in RESERVED:
+    if label in RESERVED:
         return f"“{label}” is a mark that cells get, which no class may be called. Rename it."
     if not label or len(label) > LONGEST_CLASS:
         return f"The class's name is empty or longer than {LONGEST_CLASS} letters. Rename it."

@@ -26,7 +26,7 @@ from inference.ml.writing import PARITY
 
 SCHEMA_VERSION = 1
 SIGNIFICANCE = 0.05
-"""Of all classes together: each is tested at its share of it (Bonferroni)."""
+"""Of all classes that occur together: each is tested at its share of it (Bonferroni)."""
 
 CHECKS = (
     *("files", "training known", "parity", "finder", "classes", "not worse"),
@@ -367,7 +367,7 @@ def _classes(candidate: Bundle, baseline: Bundle, figures: dict[str, dict[str, A
             "does.",
         )
     lost = sorted(n for n, one in figures.items() if not one["candidate"] and one["baseline"])
-    level = SIGNIFICANCE / len(baseline.classes)
+    level = SIGNIFICANCE / max(1, len(figures))
     worse = [
         f"{name} ({one['only_baseline_right']} photographs that only {baseline.version} gets "
         f"right, {one['only_candidate_right']} the other way; p = {one['p_value']:.2g})"
