@@ -7,9 +7,17 @@ from accounts.models import Site, User
 from accounts.selectors import colleagues_of, sites_for
 from analyses.models import Sample
 from analyses.selectors import State
-from inference.cells import CLASSES, NO_CLASS, PEOPLES_CLASSES, UNFAMILIAR
+from inference.cells import (
+    CLASSES,
+    NO_CLASS,
+    PEOPLES_CLASSES,
+    UNFAMILIAR,
+    cell_class,
+    in_order,
+)
 from inference.datasets.selectors import datasets_for
 from inference.models import Dataset
+from inference.registry.selectors import serving
 
 
 class UploadForm(forms.Form):
@@ -94,6 +102,13 @@ class SampleFilterForm(forms.Form):
     def __init__(self, *args: Any, person: User, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["person"].queryset = colleagues_of(person)  # type: ignore[attr-defined]
+        labels: Any = self.fields["label"]
+        known = {label for label, _ in labels.choices}
+        learned = {label for _, version in serving() for label in version.classes} - known
+        labels.choices = [
+            *labels.choices,
+            *((label, cell_class(label).name) for label in in_order([*learned])),
+        ]
 
 
 class CorrectionsForm(forms.Form):

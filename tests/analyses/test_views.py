@@ -18,7 +18,7 @@ from pytest_django import DjangoAssertNumQueries, Settings
 from accounts.models import AuditEvent, Site, User
 from accounts.permissions import Role
 from analyses import pipeline, reading
-from analyses.models import Analysis, Cell, Sample, SampleImage
+from analyses.models import Analysis, Cell, Prediction, Sample, SampleImage
 from analyses.selectors import samples_to_look_at
 from hematovision.files.upload_handlers import BoundedUploadHandler
 from inference.ml.bundle import CARD_NAME, SCHEMA_VERSION
@@ -179,6 +179,18 @@ def listed(client: Client, query: str = "") -> list[str]:
     return re.findall(r'sample-row-name"[^>]*>([^<]+)<', page)
 
 
+def test_the_list_is_filtered_by_a_class_that_a_model_has_learned_here(
+    web: Client, site: Site, technician: User, model: ModelVersion
+) -> None:
+    model.card["classes"] = [*model.classes, "hairy cell"]
+    model.save()
+    sample = analysed_sample(site, technician, model)
+    analysed_sample(site, technician, model)
+    Prediction.objects.filter(cell__sample_image__sample=sample).update(label="hairy cell")
+    assert listed(web, "?label=hairy+cell") == [str(sample)]
+    assert listed(web, "?label=unheard+of") == []
+
+
 def test_the_list_is_searched_filtered_and_sorted(
     web: Client, site: Site, technician: User, model: ModelVersion
 ) -> None:
@@ -248,7 +260,7 @@ def test_the_list_costs_a_fixed_number_of_queries(
         assert len(listed(web)) == 20
 
 
-LIST_QUERIES = 12
+LIST_QUERIES = 13
 SAMPLE_QUERIES = 24
 
 

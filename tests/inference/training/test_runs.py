@@ -183,6 +183,17 @@ def test_a_run_is_queued_with_all_that_it_was_told(admin: User) -> None:
     assert event.details["datasets"] == [str(version) for version in wanted.versions]
 
 
+def test_the_same_training_is_queued_once_at_a_time(admin: User) -> None:
+    wanted = order("lymphocyte", "neutrophil")
+    run = training_start(order=wanted, by=admin)
+    assert training_start(order=wanted, by=admin) == run
+    assert AuditEvent.objects.filter(action="training_started").count() == 1
+    other = training_start(order=replace(wanted, options=replace(SCRATCH, seed=1)), by=admin)
+    Job.objects.filter(pk=run.job.pk).update(status=Job.Status.FAILED)
+    again = training_start(order=wanted, by=admin)
+    assert len({run.pk, other.pk, again.pk}) == 3
+
+
 def test_what_cannot_be_trained_leaves_no_row(admin: User) -> None:
     with pytest.raises(ValidationError, match="at least two classes"):
         training_start(order=order("a", "b", class_map={"b": "a"}), by=admin)
