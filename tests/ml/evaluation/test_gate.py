@@ -181,7 +181,7 @@ def test_worse_beyond_chance_is_not_let_through(
 
     assert passed(told) == dict.fromkeys(CHECKS, True) | {"classes": False, "not worse": False}
     assert "worse than chance explains at monocyte (12 photographs" in sentence(told, "classes")
-    assert "accuracy -20.0 points" in sentence(told, "not worse")
+    assert "accuracy −20.0 points" in sentence(told, "not worse")
     figures = told["figures"]["classes"]["monocyte"]
     assert (figures["only_baseline_right"], figures["candidate"]) == (12, 0.6)
 
