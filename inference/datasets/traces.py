@@ -2,6 +2,8 @@
 
 import shutil
 
+from django.db import transaction
+
 from hematovision.files.store import Staging
 from inference.datasets.records import Journal
 from inference.models import DatasetVersion, Job
@@ -30,7 +32,10 @@ def clean_up() -> None:
     """
     ended = (Job.Status.FAILED, Job.Status.CANCELLED)
     for version in DatasetVersion.objects.filter(ready_at=None, job__status__in=ended):
-        _forget(version)
+        with transaction.atomic():  # nobody tries it again meanwhile
+            job = Job.objects.select_for_update(of=("self",)).get(dataset_version=version)
+            if job.status in ended:
+                _forget(version)
 
 
 def _forget(version: DatasetVersion) -> None:

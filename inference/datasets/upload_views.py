@@ -143,7 +143,7 @@ def _upload(request: AuthenticatedRequest, pk: int) -> DatasetUpload:
 
 
 def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdecimal()
+    return text.isascii() and text.isdecimal() and len(text) < 19
 
 
 def _refused(form: ArchiveForm | AnnouncementForm) -> JsonResponse:

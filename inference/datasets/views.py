@@ -52,7 +52,9 @@ def dataset_change(request: AuthenticatedRequest, pk: int) -> HttpResponse:
         services.dataset_update(dataset=dataset, by=request.user, **form.cleaned_data)
         messages.success(request, f"{dataset} is changed.")
         return redirect("inference:datasets")
-    return render(request, "inference/dataset_form.html", {"form": form, "dataset": dataset})
+    context = {"form": form, "dataset": dataset}
+    status = 422 if form.errors else 200
+    return render(request, "inference/dataset_form.html", context, status=status)
 
 
 # --- A version -------------------------------------------------------------------------------
@@ -97,7 +99,8 @@ def dataset_edit(request: AuthenticatedRequest, pk: int) -> HttpResponse:
         "left_out": ticked,
         "known_classes": CLASSES,
     }
-    return render(request, "inference/dataset_edit.html", context)
+    status = 422 if form.errors else 200
+    return render(request, "inference/dataset_edit.html", context, status=status)
 
 
 def _numbers(texts: list[str]) -> list[int]:

@@ -44,9 +44,9 @@ def main() -> None:
 
     from inference.models import Job
 
-    if settings.JOB_LOW_PRIORITY:
-        step_back()
     job = Job.objects.select_related("requested_by").get(uuid=uuid)
+    if settings.JOB_LOW_PRIORITY:
+        step_back(idle=job.kind == Job.Kind.TRAINING)
     job.claim = UUID(claim)
     with alone_in(job.folder):
         run(job)
@@ -77,16 +77,21 @@ def take_along() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1})
 
 
-def step_back() -> None:
-    """Run only when nobody who waits for an answer wants the processor.
+def step_back(*, idle: bool) -> None:
+    """Leave the processor to those who wait for an answer.
+
+    A training (`idle`) takes only what nobody else wants. Somebody waits for an import or a
+    comparison, and it holds locks of the database: it gets a tenth beside a busy process.
 
     Linux weighs whole sessions against each other first: `nice` alone does nothing between two.
     Where memory runs out, this process is the first to go.
     """
-    os.nice(19)
+    niceness = 19 if idle else 10
+    os.nice(niceness)
     if sys.platform == "linux":
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-        for name, value in (("autogroup", "19"), ("oom_score_adj", "1000")):
+        if idle:
+            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+        for name, value in (("autogroup", str(niceness)), ("oom_score_adj", "1000")):
             try:
                 Path("/proc/self", name).write_text(value)
             except OSError:  # a kernel without it

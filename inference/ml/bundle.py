@@ -37,6 +37,8 @@ KERAS_NAME = "model.keras"
 LONGEST_CLASS = 40
 """Letters of a class's name: what the database keeps of an answer."""
 
+MOST_CLASSES = 100
+
 SCORE = "cosine-knn"
 """Of unfamiliarity, see `inference.ml.unfamiliar`; there is no other yet."""
 
@@ -147,6 +149,8 @@ class Card:
             raise ValueError("its version is no plain name")
         if len(self.classes) < 2 or len(set(self.classes)) != len(self.classes):
             raise ValueError("its classes are fewer than two or not distinct")
+        if len(self.classes) > MOST_CLASSES:
+            raise ValueError(f"its classes are more than {MOST_CLASSES}")
         if not all(0 < len(label) <= LONGEST_CLASS for label in self.classes):
             raise ValueError(f"a class has no name, or one of more than {LONGEST_CLASS} letters")
         if set(self.thresholds) != set(self.classes):
@@ -247,7 +251,7 @@ def load_bundle(path: Path) -> Bundle:
         text = (path / CARD_NAME).read_bytes()
     except OSError as error:
         raise BundleError(
-            f"There is no model at {path} ({CARD_NAME}: {error.strerror}). "
+            f"There is no model at {path.name or path} ({CARD_NAME}: {error.strerror}). "
             "Train one with 'make train' or set MODEL_BUNDLE to a bundle's folder."
         ) from error
     try:
@@ -255,17 +259,19 @@ def load_bundle(path: Path) -> Bundle:
     except ValueError as error:
         kind = SchemaError if isinstance(error, SchemaError) else BundleError
         raise kind(
-            f"The card of the model at {path} cannot be used: {error}. "
+            f"The card of the model at {path.name} cannot be used: {error}. "
             "Copy the bundle again or train one with this version of the program."
         ) from error
     for name, expected in card.files.items():
         if Path(name).name != name:
-            raise BundleError(f"The card of the model at {path} names a file outside it: {name}.")
+            raise BundleError(
+                f"The card of the model at {path.name} names a file outside it: {name}."
+            )
         if not (path / name).is_file():
-            raise BundleError(f"The model at {path} lacks {name}. Copy the bundle again.")
+            raise BundleError(f"The model at {path.name} lacks {name}. Copy the bundle again.")
         if sha256_of(path / name) != expected:
             raise BundleError(
-                f"{name} of the model at {path} is not the file that its card describes "
+                f"{name} of the model at {path.name} is not the file that its card describes "
                 "(SHA-256 differs). Copy the bundle again; do not use this one."
             )
     return Bundle(path=path, card=card, sha256=hashlib.sha256(text).hexdigest())

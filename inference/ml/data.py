@@ -88,6 +88,15 @@ class Listing:
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
+def unusable(item: Item, error: Exception) -> DataError:
+    """What is said of a picture that cannot be read: where it lies on the server is nobody's
+    business but the server's."""
+    reason = (isinstance(error, OSError) and error.strerror) or error
+    return DataError(
+        f"{item.label}/{item.path.name} cannot be used: {reason} Remove it, or bring it back."
+    )
+
+
 def make_listing(
     items: Iterable[Item],
     *,
@@ -328,7 +337,7 @@ def each_crop(
                 return main_cell_crop(image, item.label, parameters)
             return crop_cell(prepare(image, parameters), item.box, parameters)
         except (OSError, ValueError) as error:
-            raise DataError(f"{item.path} cannot be used: {error} Remove or mend it.") from error
+            raise unusable(item, error) from error
 
     with ThreadPoolExecutor(workers) as pool:
         try:

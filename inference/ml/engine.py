@@ -119,7 +119,7 @@ class Engine:
             self._network = self._new_network()
         except (OSError, ValueError, RuntimeError) as error:
             raise BundleError(
-                f"The network of the model at {bundle.path} cannot be loaded ({error}). "
+                f"The network of the model at {bundle.path.name} cannot be loaded ({error}). "
                 "Copy the bundle again or update ai-edge-litert."
             ) from error
         self.head = Head.load(bundle.head_path)
@@ -132,7 +132,7 @@ class Engine:
             shapes.add(references.shape[1])
         if shapes != {width} or len(self.head.bias) != classes:
             raise BundleError(
-                f"The network of the model at {bundle.path} does not have the shapes that "
+                f"The network of the model at {bundle.path.name} does not have the shapes that "
                 "its card describes. Train or copy the bundle again."
             )
 

@@ -60,7 +60,7 @@ class Head:
         """
         head = cls(**_load_arrays(path, ("kernel", "bias")))
         if head.kernel.ndim != 2 or head.bias.shape != head.kernel.shape[1:]:
-            raise BundleError(f"{path} holds no last layer. Copy the bundle again.")
+            raise BundleError(f"{path.name} holds no last layer. Copy the bundle again.")
         return head
 
 
@@ -118,7 +118,7 @@ class TrainingFeatures:
         read = cls(**_load_arrays(path, tuple(field.name for field in fields(cls))))
         rows = {len(getattr(read, field.name)) for field in fields(cls)}
         if len(rows) != 1 or read.features.ndim != 2 or TRAIN not in read.sides:
-            raise BundleError(f"{path} holds no features of training. Copy the bundle again.")
+            raise BundleError(f"{path.name} holds no features of training. Copy the bundle again.")
         return read
 
 
@@ -203,7 +203,9 @@ def read_manifest(path: Path) -> list[ManifestRow]:
             raise ValueError(f"its heading is {heading}")
         return [ManifestRow(*row) for row in rows]
     except (OSError, EOFError, ValueError, TypeError, csv.Error) as error:
-        raise BundleError(f"{path} holds no manifest ({error}). Copy the bundle again.") from error
+        raise BundleError(
+            f"{path.name} holds no manifest ({error}). Copy the bundle again."
+        ) from error
 
 
 def _load_arrays(path: Path, names: Sequence[str]) -> dict[str, Any]:
@@ -211,4 +213,6 @@ def _load_arrays(path: Path, names: Sequence[str]) -> dict[str, Any]:
         with np.load(path, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in names}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise BundleError(f"{path} cannot be read ({error}). Copy the bundle again.") from error
+        raise BundleError(
+            f"{path.name} cannot be read ({error}). Copy the bundle again."
+        ) from error

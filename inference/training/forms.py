@@ -13,7 +13,7 @@ from django.forms.utils import pretty_name
 from django.template.defaultfilters import pluralize
 from django.utils.text import capfirst
 
-from inference.ml.bundle import LONGEST_CLASS
+from inference.ml.bundle import LONGEST_CLASS, MOST_CLASSES
 from inference.ml.datasets.tables import tidy_label
 from inference.ml.settings import BALANCES, SMALLEST_SIZE, fixed_by
 from inference.ml.views import VIEWS
@@ -189,6 +189,11 @@ class TrainingForm(forms.Form):
             self._check_going_on(self.model, cleaned)
         if not any(self.class_map.values()):
             raise ValidationError("All classes are left out: keep two at least.")
+        if (count := len({*self.class_map.values()} - {""})) > MOST_CLASSES:
+            raise ValidationError(
+                f"{count} classes are more than a model can have: join or leave out some, so that "
+                f"{MOST_CLASSES} are left."
+            )
         if cleaned.get("validation", 0) + cleaned.get("test", 0) >= 1:
             self.add_error("test", "The two shares must leave photographs to train with.")
         return cleaned

@@ -68,7 +68,7 @@ def test_from_a_dataset_to_a_model_in_use_and_back(
     page.get_by_role("button", name="Upload").click()
     expect(page.get_by_role("link", name="Change classes")).to_be_visible(timeout=PATIENCE)
     main = page.get_by_role("main")
-    expect(main).to_contain_text("smooth cell")
+    expect(main).to_contain_text("Smooth cell")
     expect(main).to_contain_text("program.png")
     expect(main).to_contain_text("a Windows program")
 

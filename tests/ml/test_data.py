@@ -248,9 +248,14 @@ def test_what_archivers_leave_is_no_class(class_folders: MakeFolders) -> None:
 def test_an_unreadable_picture_stops_with_its_name(class_folders: MakeFolders) -> None:
     folder = class_folders("set", {"a": 0, "b": 5}, pictures=1)
     (folder / "b" / "5.png").write_bytes(b"no picture")
+    items = list_items([folder]).items
 
     with pytest.raises(DataError, match=r"5\.png cannot be used"):
-        cut_crops(list_items([folder]).items, Preprocessing(), decode=decode)
+        cut_crops(items, Preprocessing(), decode=decode)
+    (folder / "b" / "5.png").unlink()
+    with pytest.raises(DataError, match=r"^b/5\.png cannot be used: No such file") as error:
+        cut_crops(items, Preprocessing(), decode=decode)
+    assert str(folder) not in str(error.value)
 
 
 def test_platelets_are_cut_only_where_they_are_expected() -> None:

@@ -13,12 +13,11 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from inference.ml.bundle import LONGEST_CLASS
+from inference.ml.bundle import LONGEST_CLASS, MOST_CLASSES
 from inference.ml.data import RESERVED, SUFFIXES
 from inference.ml.datasets.archive import LeftOut
 from inference.ml.datasets.tables import Part, Table, part_of, tidy_label
 
-MOST_CLASSES = 100
 _SHOWN = 100  # of the files that a table names and that are not there
 
 
@@ -320,7 +319,7 @@ def _alike(sets: Sequence[set[str]]) -> bool:
 
 
 def label_refused(label: str) -> str:
-    if label.replace(" ", "_") in RESERVED:
+    if label in RESERVED:
         return f"“{label}” is a mark that cells get, which no class may be called. Rename it."
     if not label or len(label) > LONGEST_CLASS:
         return f"The class's name is empty or longer than {LONGEST_CLASS} letters. Rename it."

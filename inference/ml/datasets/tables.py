@@ -67,8 +67,11 @@ def part_of(word: str) -> Part | None:
 
 
 def tidy_label(text: str) -> str:
-    """A class's name as it is kept: lower case, single spaces."""
-    return " ".join(text.split()).lower()
+    """A class's name as it is kept: lower case, an underscore for each gap.
+
+    So "Band Neutrophil" of a folder and ``band_neutrophil`` of a person are one class.
+    """
+    return "_".join(text.split()).lower()
 
 
 def tables_in(source: Source) -> tuple[list[Table], list[str]]:

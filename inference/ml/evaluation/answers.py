@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.ml.bundle import Bundle
-from inference.ml.data import DataError, Decode, Item
+from inference.ml.data import DataError, Decode, Item, unusable
 from inference.ml.engine import UNCERTAIN, UNFAMILIAR, CellPrediction, Engine
 from inference.ml.evaluation.copies import Lookalikes, turned
 from inference.ml.finder import Box, find_cells
@@ -187,4 +187,4 @@ def picture(item: Item, decode: Decode) -> NDArray[np.uint8]:
     try:
         return decode(item.path.read_bytes())
     except (OSError, ValueError) as error:
-        raise DataError(f"{item.path} cannot be used: {error} Remove or mend it.") from error
+        raise unusable(item, error) from error

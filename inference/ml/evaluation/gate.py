@@ -26,7 +26,7 @@ from inference.ml.writing import PARITY
 
 SCHEMA_VERSION = 1
 SIGNIFICANCE = 0.05
-"""Of all classes together: each is tested at its share of it (Bonferroni)."""
+"""Of all classes that occur together: each is tested at its share of it (Bonferroni)."""
 
 CHECKS = (
     *("files", "training known", "parity", "finder", "classes", "not worse"),
@@ -71,7 +71,8 @@ def compare_bundles(
     dict
         Ready for JSON. ``candidate`` and ``baseline``: ``version`` and ``card_sha256``.
         ``data``: ``listed`` pictures, those ``left_out`` (by reason), and the ``pictures`` and
-        ``photographs`` compared, with their ``fingerprint``. ``figures``: None where nothing
+        ``photographs`` compared, with their ``fingerprint``, and the pictures whose photograph
+        nobody has told (``photographs_unknown``). ``figures``: None where nothing
         could be compared, else ``paired`` (see `paired.compare`; ours is the candidate),
         ``candidate`` and ``baseline`` (see `figures.by_photograph`), and ``classes``: for each
         what `_class_figures` says. The cells of one class in a photograph count once.
@@ -99,11 +100,17 @@ def compare_bundles(
     if checks[0].passed:
         items, left_out = _unseen(listing, candidate, baseline)
         pair = _answered(candidate, baseline, items, decode, report)
+        unknown = sum(item.dataset in listing.groups_unknown for item in pair.items)
         told["data"] = {
             "listed": len(listing.items),
-            "left_out": left_out | {"no cell found": len(items) - len(pair.items)},
+            "left_out": left_out
+            | {
+                "like a copy of what one was made with": pair.copies,
+                "no cell found": len(items) - len(pair.items) - pair.copies,
+            },
             "pictures": len(pair.items),
             "photographs": len(set(pair.groups)),
+            "photographs_unknown": unknown,
             "fingerprint": Listing(pair.items, ()).fingerprint(),
         }
         figures = pair.figures(seed) if pair.items else None
@@ -114,7 +121,7 @@ def compare_bundles(
             _finder(candidate),
             _classes(candidate, baseline, figures["classes"] if figures else {}),
             _not_worse(figures["paired"] if figures else None),
-            _enough(told["data"]["photographs"]),
+            _enough(told["data"]["photographs"], unknown),
         ]
     told["checks"] = [
         {"name": check.name, "passed": check.passed, "sentence": check.sentence} for check in checks
@@ -141,12 +148,15 @@ class _Pair:
         Classes of both, and ``_NO_ANSWER``.
     ours, theirs : arrays of shape (M, C)
         Probabilities, in the order of the names: the candidate's and the baseline's.
+    copies : int
+        Pictures left out, since they look like copies of what one of the two was made with.
     """
 
     items: list[Item]
     names: list[str]
     ours: Floats
     theirs: Floats
+    copies: int = 0
 
     @property
     def groups(self) -> list[str]:
@@ -237,7 +247,11 @@ def _unseen(
 def _answered(
     candidate: Bundle, baseline: Bundle, items: Sequence[Item], decode: Decode, report: Report
 ) -> _Pair:
-    """Both models' answers to the pictures in which either of them found a cell."""
+    """Both models' answers to the pictures in which either of them found a cell.
+
+    Without those that look like copies of what one was made with (see `evaluation.copies`): on
+    them it would be right by memory, though their bytes are others.
+    """
     done = 0
 
     def advance() -> None:
@@ -253,9 +267,16 @@ def _answered(
         report(done, 2 * len(items), f"{bundle.version} answers {len(items)} pictures.")
         answers.append(answer(bundle, items, decode=decode, advance=advance))
     answered = {item.key for one in answers for item in one.items}
-    found = [item for item in items if item.key in answered]
+    copied = {
+        item.key
+        for one in answers
+        for item, copy in zip(one.items, one.copies, strict=True)
+        if copy is not None
+    }
+    kept = answered - copied
+    found = [item for item in items if item.key in kept]
     ours, theirs = (_in_order(one, names, found) for one in answers)
-    return _Pair(found, names, ours, theirs)
+    return _Pair(found, names, ours, theirs, len(copied))
 
 
 def _in_order(answers: Answers, names: Sequence[str], items: Sequence[Item]) -> Floats:
@@ -346,7 +367,7 @@ def _classes(candidate: Bundle, baseline: Bundle, figures: dict[str, dict[str, A
             "does.",
         )
     lost = sorted(n for n, one in figures.items() if not one["candidate"] and one["baseline"])
-    level = SIGNIFICANCE / len(baseline.classes)
+    level = SIGNIFICANCE / max(1, len(figures))
     worse = [
         f"{name} ({one['only_baseline_right']} photographs that only {baseline.version} gets "
         f"right, {one['only_candidate_right']} the other way; p = {one['p_value']:.2g})"
@@ -396,11 +417,16 @@ def _not_ruled_out(paired: dict[str, Any]) -> str:
     )
 
 
-def _enough(photographs: int) -> _Check:
+def _enough(photographs: int, unknown: int) -> _Check:
     if photographs >= FEW_PHOTOGRAPHS:
-        return _Check(
-            "enough photographs", True, f"Both answered pictures of {photographs} photographs."
-        )
+        told = f"Both answered pictures of {photographs} photographs."
+        if unknown:
+            told += (
+                f" Of {unknown} of these pictures nobody has told the photograph, so each counts "
+                "as its own: if some are copies of others, chance is larger than it is said to be, "
+                "and a model may have been trained with copies of what it answers."
+            )
+        return _Check("enough photographs", True, told)
     return _Check(
         "enough photographs",
         False,

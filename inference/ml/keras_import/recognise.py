@@ -46,6 +46,7 @@ _SIGNS = {
 _WIDTHS = {112: 0.35, 160: 0.5, 240: 0.75, 320: 1.0, 416: 1.3, 448: 1.4}
 """MobileNetV2's width, by the channels before its last convolution."""
 
+_MOST_CLASSES = 100  # as of every bundle
 _MOST_CHAINED, _MOST_DENSE, _MOST_FILTERS, _MOST_UNITS, _LARGEST_KERNEL = 80, 6, 2048, 8192, 31
 
 
@@ -270,6 +271,11 @@ def _head(
         raise KerasFileError("The model has too many dense layers, or too large ones.")
     if any(node.kind == "Softmax" for node in head[:-1]) or units[-1] < 2:
         raise KerasFileError("The model has softmax in its middle, or fewer than two classes.")
+    if units[-1] > _MOST_CLASSES:
+        raise KerasFileError(
+            f"The model tells {units[-1]} classes apart, and {_MOST_CLASSES} can be used: it was "
+            "probably made for other pictures than cells."
+        )
     return nodes[path], tuple(head)
 
 

@@ -18,7 +18,7 @@ from pytest_django import Settings
 from accounts.models import AuditEvent, User
 from hematovision.files import gate, store
 from hematovision.files.models import StoredImage
-from inference.datasets import finding, importing, uploads
+from inference.datasets import finding, importing, traces, uploads
 from inference.datasets.concluding import conclude
 from inference.datasets.looking import FIGURES_NAME, MANIFEST_NAME, REPORT_NAME
 from inference.datasets.records import Journal
@@ -41,7 +41,14 @@ from inference.models import (
 )
 from inference.models.datasets import ImmutableError
 from inference.registry.selectors import bundle_folder
-from tests.factories import DatasetFactory, ModelVersionFactory, smear
+from tests.factories import (
+    DatasetFactory,
+    DatasetVersionFactory,
+    JobFactory,
+    ModelVersionFactory,
+    StoredImageFactory,
+    smear,
+)
 from tests.inference.datasets.conftest import smears, write, zipped
 
 pytestmark = pytest.mark.django_db
@@ -454,3 +461,12 @@ class TestKnownPhotographs:
         assert version.summary["photographs"] == 2
         report = (version.folder / REPORT_NAME).read_text()
         assert f"known from the model {model.version}" in report
+
+
+@pytest.mark.parametrize(("status", "left"), [("cancelled", 0), ("failed", 0), ("running", 1)])
+def test_the_daily_care_removes_the_rows_of_what_will_not_be_ready(status: str, left: int) -> None:
+    job = JobFactory.create(kind=Job.Kind.DATASET_IMPORT, status=status)
+    version = DatasetVersionFactory.create(job=job)
+    DatasetImage.objects.create(version=version, stored_image=StoredImageFactory.create())
+    traces.clean_up()
+    assert version.images.count() == left

@@ -72,7 +72,7 @@ class TestEdit:
         answer = client.post(address("dataset_edit", version), form)
         made = DatasetVersion.objects.get(parent=version)
         assert answer.headers["Location"] == address("dataset_version", made)
-        assert made.origin["labels"] == {"lymphocyte": "reactive lymphocyte"}
+        assert made.origin["labels"] == {"lymphocyte": "reactive_lymphocyte"}
         assert b"Waiting" in client.get(address("dataset_version", made)).content
 
     def test_single_pictures_alone(self, client: Client, version: DatasetVersion) -> None:

@@ -47,15 +47,15 @@ def database_url() -> str:
     return os.environ["DATABASE_URL"].rpartition("/")[0] + f"/{name}"
 
 
-def claim(what: str) -> Job:
-    JobFactory.create(message=what, kind=Job.Kind.DATASET_IMPORT)
+def claim(what: str, kind: Job.Kind = Job.Kind.DATASET_IMPORT) -> Job:
+    JobFactory.create(message=what, kind=kind)
     job = queue.claim(worker="w1")
     assert job
     return job
 
 
-def do(what: str) -> Job:
-    job = claim(what)
+def do(what: str, kind: Job.Kind = Job.Kind.DATASET_IMPORT) -> Job:
+    job = claim(what, kind)
     supervise.work_on(job)
     job.refresh_from_db()
     return job
@@ -108,14 +108,16 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 
 # --- Ends that the child tells ---------------------------------------------------------------
-def test_the_work_is_done_at_the_lowest_priority(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_training_is_done_at_the_lowest_priority_other_work_at_a_low_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JOB_LOW_PRIORITY", "true")
-    job = do("count")
+    job = do("count", Job.Kind.TRAINING)
     assert (job.status, job.error) == ("done", "")
     assert (job.stage, job.steps_done, job.steps_total) == ("counting", 3, 3)
     assert job.message == "3 counted"
     assert f"priority (19, {os.SCHED_IDLE}, '1000" in log.tail(job, 3)
     assert [path.name for path in job.folder.iterdir()] == ["log.txt"]
+    job = do("count")  # somebody waits for an import
+    assert f"priority (10, {os.SCHED_OTHER}, '1000" in log.tail(job, 3)
 
 
 @pytest.mark.parametrize(

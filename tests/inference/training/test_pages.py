@@ -11,6 +11,7 @@ from accounts.permissions import Role
 from inference.models import DatasetVersion, Job, ModelVersion, TrainingRun
 from inference.registry.services import bundle_register
 from inference.training.curves import best_epoch, charts_of
+from inference.training.forms import TrainingForm
 from inference.training.options import Options
 from tests.factories import JobFactory, UserFactory, activate, dataset_version
 
@@ -212,3 +213,12 @@ def test_charts_have_room_for_all_epochs() -> None:
     assert [text for _, text in accuracy.up] == ["50 %", "75 %", "100 %"]
     assert best_epoch(HISTORY) == 1
     assert best_epoch([]) is None
+
+
+def test_more_classes_than_a_model_can_have_are_refused_before_it_trains() -> None:
+    labels = [f"kind {number}" for number in range(101)]
+    told = {f"class_{number}": label for number, label in enumerate(labels)}
+    form = TrainingForm(told, labels=labels, model=None)
+    assert "101 classes are more than a model can have" in str(form.non_field_errors())
+    form = TrainingForm(told | {"class_7": ""}, labels=labels, model=None)
+    assert not form.non_field_errors()

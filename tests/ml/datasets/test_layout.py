@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from inference.ml.bundle import MOST_CLASSES
 from inference.ml.datasets.archive import Folder, Limits
-from inference.ml.datasets.layout import MOST_CLASSES, Layout, LayoutError, Placed, understand
+from inference.ml.datasets.layout import Layout, LayoutError, Placed, understand
 from inference.ml.datasets.tables import Part, Table, TableError, read_table, tables_in
 
 pytestmark = pytest.mark.unit
@@ -52,7 +53,7 @@ def test_wrapping_folders_say_nothing(wrapping: str) -> None:
     names = [f"{wrapping}{label}/{n}.PNG" for label in ("A", "b  c") for n in range(2)]
     layout = understand([*names, f"{wrapping}readme.txt"])
 
-    assert labels(layout) == dict(zip(names, ["a", "a", "b c", "b c"], strict=True))
+    assert labels(layout) == dict(zip(names, ["a", "a", "b_c", "b_c"], strict=True))
     assert not layout.left_out
     assert not layout.groups_known
 

@@ -77,8 +77,15 @@ def cells(classes: dict[str, int], *, copies: int = 1) -> Listing:
     return Listing(items, ())
 
 
-def answering(monkeypatch: pytest.MonkeyPatch, wrong: dict[str, set[str]]) -> None:
-    """Let the bundles answer rightly but for some photographs, by the bundle's version."""
+def answering(
+    monkeypatch: pytest.MonkeyPatch,
+    wrong: dict[str, set[str]],
+    copied: frozenset[str] = frozenset(),
+) -> None:
+    """Let the bundles answer rightly but for some photographs, by the bundle's version.
+
+    Of the photographs ``copied`` the candidate knows copies.
+    """
 
     def answer(bundle: Bundle, items: list[Item], **_: object) -> Answers:
         rows = np.full((len(items), len(bundle.classes)), 0.01, np.float32)
@@ -87,7 +94,13 @@ def answering(monkeypatch: pytest.MonkeyPatch, wrong: dict[str, set[str]]) -> No
             mistaken = item.group.removeprefix("set:") in wrong.get(bundle.version, set())
             row[(place + 1) % len(row) if mistaken else place] = 0.9
         boxes = [Box(0, 0, 9, 9)] * len(items)
-        return Answers(items, [], bundle.classes, rows, {}, boxes, [None] * len(items), ())
+        copies = [
+            ("set:other", 0.01)
+            if bundle.version == "candidate" and item.group.removeprefix("set:") in copied
+            else None
+            for item in items
+        ]
+        return Answers(items, [], bundle.classes, rows, {}, boxes, copies, ())
 
     monkeypatch.setattr(gate, "answer", answer)
 
@@ -150,6 +163,7 @@ def test_only_what_neither_was_made_with_and_the_baseline_knows_is_compared(
         "trained on by the candidate": 2,
         "trained on by the baseline": 2,
         "of a class that the baseline does not know": 6,
+        "like a copy of what one was made with": 0,
         "no cell found": 0,
     }
     assert passed(told) == dict.fromkeys(CHECKS, True)
@@ -203,6 +217,23 @@ def test_a_class_that_is_lost_is_not_let_through_however_rare(
     told = compare_bundles(make_bundle("smaller", order=without), baseline, listing, decode=decode)
     assert not passed(told)["classes"]
     assert sentence(told, "classes") == "smaller does not know basophil, which baseline does."
+
+
+def test_what_looks_like_a_copy_of_training_is_left_out_and_unknown_photographs_are_told(
+    make_bundle: MakeBundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remembered = frozenset({"monocyte-0", "monocyte-1"})
+    answering(monkeypatch, {"baseline": set(remembered)}, remembered)
+    listing = cells({"monocyte": 15, "neutrophil": 15})
+    listing = Listing(listing.items, ("set",))
+    told = compare_bundles(
+        make_bundle("candidate"), make_bundle("baseline"), listing, decode=decode
+    )
+    assert told["data"]["pictures"] == told["data"]["photographs_unknown"] == 28
+    assert told["data"]["left_out"]["like a copy of what one was made with"] == 2
+    assert told["data"]["left_out"]["no cell found"] == 0
+    assert told["figures"]["paired"]["accuracy"]["theirs"] == 1
+    assert "nobody has told the photograph" in sentence(told, "enough photographs")
 
 
 def test_too_few_photographs_cannot_tell(

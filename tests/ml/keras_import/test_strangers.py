@@ -281,6 +281,7 @@ def test_numbers_that_lack(read: Callable[[Path], Any], tmp_path: Path) -> None:
         (model(size=8), "16 to 512 are taken"),
         (model(size=100_000), "16 to 512 are taken"),
         (model(classes=1), "fewer than two classes"),
+        (model(classes=1000), "1000 classes apart, and 100 can be used"),
     ],
 )
 def test_networks_that_are_not_taken(
