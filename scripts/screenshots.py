@@ -86,11 +86,9 @@ def take(page: Page, system: RunningSystem) -> None:
     page.get_by_role("button", name="Log out").click()
     log_in(page, system, "admin")
     save(page, "admin")
-    for name, path in (("models", "/models/"), ("people", "/accounts/people/")):
+    for name, path in (("models", "/models/"), ("audit", "/accounts/audit/")):
         page.goto(system.url + path)
         save(page, name)
-    page.goto(f"{system.url}/accounts/audit/")
-    save(page, "audit")
     take_models_life(page, system)
 
 

@@ -108,7 +108,9 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 
 # --- Ends that the child tells ---------------------------------------------------------------
-def test_a_training_is_done_at_the_lowest_priority_other_work_at_a_low_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_training_is_done_at_the_lowest_priority_other_work_at_a_low_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("JOB_LOW_PRIORITY", "true")
     job = do("count", Job.Kind.TRAINING)
     assert (job.status, job.error) == ("done", "")
