@@ -18,7 +18,11 @@ from tests.system import RunningSystem
 
 TARGET = Path(__file__).resolve().parent.parent / "docs" / "img"
 DESKTOP, PHONE = (1280, 900), (390, 844)
-CLASSES = ("eosinophil", "lymphocyte", "neutrophil")
+CLASSES = (
+    ("eosinophil", "may-gruenwald"),
+    ("lymphocyte", "wright"),
+    ("neutrophil", "wright"),
+)
 PATIENCE = 300_000  # milliseconds, for a training
 
 
@@ -34,8 +38,9 @@ def archive() -> FilePayload:
     target = BytesIO()
     with zipfile.ZipFile(target, "w") as file:
         for number in range(60):
-            picture = smear(600 + number, ("wright", "may-gruenwald")[number % 2], white_cells=1)
-            file.writestr(f"{CLASSES[number % 3]}/{picture['name']}", picture["buffer"])
+            label, stain = CLASSES[number % len(CLASSES)]
+            picture = smear(600 + number, stain, white_cells=1)
+            file.writestr(f"{label}/{picture['name']}", picture["buffer"])
     return {"name": "smears.zip", "mimeType": "application/zip", "buffer": target.getvalue()}
 
 
@@ -81,11 +86,9 @@ def take(page: Page, system: RunningSystem) -> None:
     page.get_by_role("button", name="Log out").click()
     log_in(page, system, "admin")
     save(page, "admin")
-    for name, path in (("models", "/models/"), ("people", "/accounts/people/")):
+    for name, path in (("models", "/models/"), ("audit", "/accounts/audit/")):
         page.goto(system.url + path)
         save(page, name)
-    page.goto(f"{system.url}/accounts/audit/")
-    save(page, "audit")
     take_models_life(page, system)
 
 
@@ -106,6 +109,7 @@ def take_models_life(page: Page, system: RunningSystem) -> None:
     page.get_by_role("button", name="Check what it takes").click()
     page.get_by_role("button", name="Start training").click()
     page.get_by_text("Epoch 5 of 8").wait_for(timeout=PATIENCE)
+    page.locator("#curves").evaluate("it => it.scrollIntoView({block: 'end'})")
     save(page, "training")
     result = page.locator("section[aria-labelledby=result]")
     result.get_by_role("link").first.click(timeout=PATIENCE)

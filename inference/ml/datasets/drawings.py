@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 
 from inference.ml.datasets.explore import Exploration
 from inference.ml.datasets.facts import BINS
@@ -73,6 +74,7 @@ def _bars(classes: Sequence[dict[str, Any]], key: str, what: str) -> str:
                 fontsize=9,
             )
         axes.set(xlabel=what, xlim=(0, 1.12 * max([*counts, 1])))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         _name_rows(axes, [row["label"] for row in rows])
 
     return svg(draw, f"dataset-{key}", size=_tall(len(rows)))

@@ -5,15 +5,22 @@ from pathlib import Path
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
 from accounts.models import AuditEvent, Site, User
 from accounts.permissions import Role
 from inference.ml.bundle import TFLITE_NAME
-from inference.models import Comparison, Deployment, Job, ModelVersion
+from inference.models import Comparison, Deployment, Job, ModelVersion, SiteValidation
 from inference.registry.selectors import active_model_version, bundle_folder, report_path
 from inference.registry.services import bundle_register
 from tests.bundles import make_bundle
-from tests.factories import ModelVersionFactory, SiteFactory, UserFactory, activate
+from tests.factories import (
+    ModelVersionFactory,
+    SiteFactory,
+    UserFactory,
+    activate,
+    dataset_version,
+)
 
 pytestmark = [pytest.mark.unit, pytest.mark.django_db]
 
@@ -231,3 +238,24 @@ def test_a_person_of_one_site_reads_no_site_names(
     site = SiteFactory.create()
     assert site.name not in text(web.get("/models/"))
     assert site.name not in text(web.get(f"/models/{register('second').pk}/"))
+
+
+@pytest.mark.parametrize(
+    ("verdict", "words"),
+    [("fit", "validated there"), ("not_fit", "accepted there against the verdict")],
+)
+def test_a_verdict_is_not_hidden_by_its_acceptance(
+    web: Client, first: ModelVersion, verdict: str, words: str
+) -> None:
+    here, _ = SiteFactory.create_batch(2)
+    SiteValidation.objects.create(
+        site=here,
+        model_version=first,
+        dataset_version=dataset_version(each=1),
+        job=Job.objects.create(kind=Job.Kind.SITE_VALIDATION, status=Job.Status.DONE),
+        figures={"verdict": verdict},
+        accepted_at=timezone.now(),
+    )
+    page = text(web.get(f"/models/{first.pk}/"))
+    assert words in page
+    assert ("validated there" in page) == (verdict == "fit")
