@@ -108,7 +108,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 
 # --- Ends that the child tells ---------------------------------------------------------------
-def test_a_training_is_done_at_the_lowest_priority_other_work_at_a_low_one(
+def test_a_training_is_done_in_idle_time_other_work_at_a_low_priority(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("JOB_LOW_PRIORITY", "true")
