@@ -26,6 +26,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddField(
             model_name="deployment",
+            name="went_back",
+            field=models.BooleanField(default=False, help_text="it undid the change before it"),
+        ),
+        migrations.AddField(
+            model_name="deployment",
             name="reason",
             field=models.CharField(blank=True, max_length=500),
         ),

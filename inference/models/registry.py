@@ -84,6 +84,7 @@ class Deployment(models.Model):
     comparison = models.ForeignKey(
         Comparison, null=True, on_delete=models.PROTECT, related_name="deployments"
     )
+    went_back = models.BooleanField(default=False, help_text="it undid the change before it")
     at = models.DateTimeField(default=timezone.now, editable=False)
     by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"

@@ -1,6 +1,6 @@
 """Reads of the registry. A model holds no patient's data: whoever is signed in may know of it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,11 +30,8 @@ def active_model_version(site: Site | None = None) -> ModelVersion | None:
 
 
 def previous_of(site: Site | None) -> "Previous | None":
-    """What going back leads to, or None where nothing was changed yet.
-
-    Going back is a change as well, so going back twice leads to where one was.
-    """
-    return _previous(list(Deployment.objects.filter(site=site).select_related("model_version")[:2]))
+    """What going back leads to, or None where there is nothing left to undo."""
+    return _previous(list(Deployment.objects.filter(site=site).select_related("model_version")))
 
 
 @dataclass(frozen=True)
@@ -44,10 +41,20 @@ class Previous:
     model_version: ModelVersion | None
 
 
-def _previous(newest: list[Deployment]) -> Previous | None:
-    if not newest or (newest[0].site is None and len(newest) == 1):
+def _previous(newest_first: Sequence[Deployment]) -> Previous | None:
+    """Before the last change that was not undone.
+
+    What was left by going back is not led to again: it is put in use through the gate.
+    """
+    standing: list[Deployment] = []
+    for row in reversed(newest_first):
+        if row.went_back:
+            standing.pop()
+        else:
+            standing.append(row)
+    if not standing or (standing[-1].site is None and len(standing) == 1):
         return None
-    return Previous(newest[1].model_version if len(newest) == 2 else None)
+    return Previous(standing[-2].model_version if len(standing) > 1 else None)
 
 
 def serving() -> list[tuple[Site | None, ModelVersion]]:
@@ -94,10 +101,10 @@ def scopes_for(person: User) -> list[Scope]:
     default = rows[None][0].model_version if None in rows else None
     scopes = []
     for site in (None, *sites_for(person)):
-        newest = rows.get(site.pk if site else None, [])[:2]
-        own = newest[0] if newest and newest[0].model_version else None
+        changes = rows.get(site.pk if site else None, [])
+        own = changes[0] if changes and changes[0].model_version else None
         active = own.model_version if own else default
-        scopes.append(Scope(site, active, own, _previous(newest)))
+        scopes.append(Scope(site, active, own, _previous(changes)))
     return scopes
 
 

@@ -212,9 +212,9 @@ def model_go_back(
         reason = f"Went back from {expected_active}."
         if before.model_version is None:
             assert site is not None, "the default for all has no default to return to"
-            return _return_to_default(site, reason, by)
+            return _return_to_default(site, reason, by, went_back=True)
         deployment = Deployment.objects.create(
-            model_version=before.model_version, site=site, reason=reason, by=by
+            model_version=before.model_version, site=site, reason=reason, went_back=True, by=by
         )
         audit.record(
             audit.Action.MODEL_ACTIVATED,
@@ -247,9 +247,13 @@ def site_return_to_default(
     return _return_to_default(site, reason.strip(), by)
 
 
-def _return_to_default(site: Site, reason: str, by: User | None) -> Deployment:
+def _return_to_default(
+    site: Site, reason: str, by: User | None, *, went_back: bool = False
+) -> Deployment:
     before = active_model_version(site)
-    deployment = Deployment.objects.create(model_version=None, site=site, reason=reason, by=by)
+    deployment = Deployment.objects.create(
+        model_version=None, site=site, reason=reason, went_back=went_back, by=by
+    )
     audit.record(
         audit.Action.SITE_RETURNED_TO_DEFAULT,
         actor=by,

@@ -243,7 +243,7 @@ def test_a_site_needs_a_default_behind_it(register: Register, admin: User, site:
         promote(register("first"), admin, site=site, expected=None)
 
 
-def test_going_back_and_forth(
+def test_going_back_leads_to_what_was_before_and_never_forth(
     first: ModelVersion, register: Register, admin: User, site: Site
 ) -> None:
     assert previous_of(None) is None
@@ -251,10 +251,16 @@ def test_going_back_and_forth(
         model_go_back(site=None, expected_active=first, by=admin)
     second = register("second")
     promote(second, admin, expected=first, override_reason="Try it.")
-    for expected, then in ((second, first), (first, second)):
+    third = register("third")
+    promote(third, admin, expected=second, override_reason="Try that.")
+    for expected, then in ((third, second), (second, first)):
         back = model_go_back(site=None, expected_active=expected, by=admin)
         assert back.reason == f"Went back from {expected}."
         assert active_model_version() == then
+    assert previous_of(None) is None  # a model that was left comes back through the gate
+    promote(third, admin, expected=first, override_reason="Again.")
+    model_go_back(site=None, expected_active=third, by=admin)
+    assert active_model_version() == first
 
 
 def test_a_site_goes_back_to_the_default(
@@ -265,8 +271,7 @@ def test_a_site_goes_back_to_the_default(
     model_go_back(site=site, expected_active=second, by=admin)
     assert active_model_version(site) == first
     assert AuditEvent.objects.filter(action="site_returned_to_default", actor=admin).exists()
-    model_go_back(site=site, expected_active=first, by=admin)
-    assert active_model_version(site) == second
+    assert previous_of(site) is None
 
 
 def test_nobody_goes_back_to_a_damaged_model(
