@@ -131,7 +131,6 @@ def listing_of(
         )
     )
     items: dict[tuple[str, Box | None], Item] = {}
-    names: dict[tuple[str, Box | None], str] = {}
     for dataset, name, given, group, part, box, sha256 in rows.iterator(chunk_size=5000):
         label = class_map.get(given, given)
         if not label:
@@ -144,15 +143,15 @@ def listing_of(
             sha256=sha256,
             box=Box(*box) if box else None,
             part=part,
+            name=name,
         )
         known = items.setdefault(item.key, item)
-        shown = names.setdefault(item.key, f"{name} of {dataset}")
         if known.label != label and disputed is not None:
             disputed.add(item.key)
         elif known.label != label:
             raise DataError(
-                f"{shown} and {name} of {dataset} are the same cell in two classes, "
-                f"{known.label} and {label}. Make a version without one of them."
+                f"{known.shown} of {known.dataset} and {name} of {dataset} are the same cell in "
+                f"two classes, {known.label} and {label}. Make a version without one of them."
             )
     for key in disputed or ():
         del items[key]

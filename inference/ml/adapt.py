@@ -305,7 +305,7 @@ def _unseen(listing: Listing, bundle: Bundle) -> list[Item]:
     if seen:
         raise DataError(
             f"{bundle.version} was made with {len(seen)} of the {len(items)} pictures or with "
-            f"others of their photographs, for example {seen[0].path}. Give new ones."
+            f"others of their photographs, for example {seen[0].shown}. Give new ones."
         )
     return items
 

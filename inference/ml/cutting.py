@@ -126,7 +126,7 @@ def _tell(
         told = (
             f"No cell was found in {len(without_cell)} of {len(listing.items)} pictures; they are"
         )
-        tell("\n".join([f"{told} left out.", *(f"  {item.path}" for item in without_cell)]))
+        tell("\n".join([f"{told} left out.", *(f"  {item.shown}" for item in without_cell)]))
 
 
 def _cut(

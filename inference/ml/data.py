@@ -51,6 +51,8 @@ class Item:
         Where the cell lies; None for the main cell, as the finder sees it.
     part : str
         Where the one who gave it had put it: ``train``, ``test`` or nowhere.
+    name : str
+        What people call the file, where its path does not say.
     """
 
     path: Path
@@ -60,6 +62,12 @@ class Item:
     sha256: str
     box: Box | None = None
     part: str = ""
+    name: str = ""
+
+    @property
+    def shown(self) -> str:
+        """The file as it is told to people, to whom a place on the server says nothing."""
+        return self.name or "/".join(self.path.parts[-2:])
 
     @property
     def key(self) -> tuple[str, Box | None]:
@@ -89,12 +97,9 @@ class Listing:
 
 
 def unusable(item: Item, error: Exception) -> DataError:
-    """What is said of a picture that cannot be read: where it lies on the server is nobody's
-    business but the server's."""
+    """What is said of a picture that cannot be read."""
     reason = (isinstance(error, OSError) and error.strerror) or error
-    return DataError(
-        f"{item.label}/{item.path.name} cannot be used: {reason} Remove it, or bring it back."
-    )
+    return DataError(f"{item.shown} cannot be used: {reason} Remove it, or bring it back.")
 
 
 def make_listing(
@@ -230,7 +235,7 @@ def _with_groups_merged(
         if same.label != item.label:
             where = f", in the same box {item.box}" if item.box else ""
             raise DataError(
-                f"{same.path} ({same.label}) and {item.path} ({item.label}) are the same file in "
+                f"{same.shown} ({same.label}) and {item.shown} ({item.label}) are the same file in "
                 f"two classes{where}. Remove one."
             )
         keys = [item.sha256, *([] if photograph is None else [photograph])]

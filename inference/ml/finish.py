@@ -201,7 +201,7 @@ def _dataset_card(
         "licences": inherited | dict(settings.licences),
         "without_cell": len(without_cell),
         "without_cell_files": [
-            f"{item.stratum}/{item.path.name}" for item in without_cell[:_LISTED_WITHOUT_CELL]
+            f"{item.dataset}: {item.shown}" for item in without_cell[:_LISTED_WITHOUT_CELL]
         ],
     }
 

@@ -170,8 +170,8 @@ def sides_given(items: Sequence[Item]) -> dict[str, Side]:
     for item in items:
         if item.part != HELD_BACK and item.group in tested:
             raise DataError(
-                f"The given parts share photographs: {tested[item.group].path} is said to be for "
-                f"testing, and {item.path}, of the same photograph, is not. Its figures would "
+                f"The given parts share photographs: {tested[item.group].shown} is said to be for "
+                f"testing, and {item.shown}, of the same photograph, is not. Its figures would "
                 "flatter: use the split by photograph instead."
             )
     return dict.fromkeys(tested, "test")

@@ -410,7 +410,7 @@ def test_the_command_tells_before_and_after(
     assert "before" in told
     assert "McNemar" in told
     assert f"Wrote mobilenetv2-{small.card.preprocessing.size}-" in told
-    assert told.endswith(f"manage.py activate_model {tmp_path / 'new'}\n")
+    assert told.endswith(f"manage.py activate_model {tmp_path / 'new'} --reason WHY\n")
 
 
 def test_adapting_never_imports_tensorflow() -> None:

@@ -124,7 +124,7 @@ def check_unseen(items: Sequence[Item], manifest: Sequence[ManifestRow], *, vers
         return
     files = {row.sha256 for row in manifest if row.side != HELD_BACK}
     same = sum(item.sha256 in files for item in seen)
-    examples = ", ".join(f"{item.label}/{item.path.name}" for item in seen[:_EXAMPLES])
+    examples = ", ".join(item.shown for item in seen[:_EXAMPLES])
     raise LeakageError(
         f"{len(seen)} of the {len(items)} pictures cannot be evaluated: {version} was trained or "
         f"tuned on {same} of these very files and on photographs of the other {len(seen) - same}, "

@@ -91,7 +91,7 @@ def mistake(answers: Answers, at: int) -> dict[str, Any]:
     item, row = answers.items[at], answers.probabilities[at]
     return {
         "position": at,
-        "file": f"{item.path.parent.name}/{item.path.name}",
+        "file": item.shown,
         "dataset": item.dataset,
         "photograph": item.group.split(":", 1)[-1],
         "label": item.label,
@@ -106,7 +106,7 @@ def near_copies(answers: Answers) -> dict[str, Any]:
     """Pictures that look like copies of what the model was trained or tuned with."""
     found: list[dict[str, Any]] = [
         {
-            "file": f"{item.path.parent.name}/{item.path.name}",
+            "file": item.shown,
             "dataset": item.dataset,
             "like": copy[0],
             "distance": round(copy[1], 5),
@@ -191,7 +191,7 @@ def _finding(
     return {
         "found": photographs.share(photographs.sums(found), every),
         "found_and_right": photographs.share(photographs.sums(right), every),
-        "without_cell": [f"{item.label}/{item.path.name}" for item in without_cell],
+        "without_cell": [item.shown for item in without_cell],
     }
 
 
