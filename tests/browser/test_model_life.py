@@ -127,7 +127,7 @@ def read_by(page: Page, system: RunningSystem, picture: Path, model: str) -> Non
     page.get_by_label("Drop images here, or choose them").set_input_files(picture)
     page.get_by_role("button", name="Analyse 1 image").click()
     results = page.locator("#upload-results")
-    expect(results.locator("article", has_text="classified in")).to_have_count(1, timeout=30_000)
+    expect(results.locator("article", has_text="classified in")).to_have_count(1, timeout=90_000)
     page.get_by_role("link", name="Samples", exact=True).click()
     page.get_by_role("link", name=re.compile("HV-")).first.click()
     expect(page.get_by_role("main")).to_contain_text(model)
