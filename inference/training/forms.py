@@ -42,6 +42,12 @@ CHOICES: dict[str, dict[Any, str]] = {
 
 
 class _VersionsField(forms.ModelMultipleChoiceField):  # type: ignore[type-arg]
+    def clean(self, value: Any) -> Any:
+        try:
+            return super().clean(value)
+        except OverflowError as error:  # a key that is too large for SQLite
+            raise ValidationError("There is no such dataset. Choose one of these.") from error
+
     def label_from_instance(self, version: DatasetVersion) -> str:
         told = version.summary
         pictures, classes = told["pictures"], len(told["classes"])
