@@ -46,7 +46,7 @@ class _VersionsField(forms.ModelMultipleChoiceField):  # type: ignore[type-arg]
         try:
             return super().clean(value)
         except OverflowError as error:  # a key that is too large for SQLite
-            raise ValidationError("There is no such dataset. Choose one of these.") from error
+            raise ValidationError(self.error_messages["invalid_choice"]) from error
 
     def label_from_instance(self, version: DatasetVersion) -> str:
         told = version.summary
@@ -64,7 +64,10 @@ class DataForm(forms.Form):
         DatasetVersion.objects.none(),
         label="Datasets",
         widget=forms.CheckboxSelectMultiple,
-        error_messages={"required": "Choose a dataset first."},
+        error_messages={
+            "required": "Choose a dataset first.",
+            "invalid_choice": "What you chose cannot be trained on. Choose one of these.",
+        },
     )
 
     def __init__(self, *args: Any, versions: QuerySet[DatasetVersion], **kwargs: Any) -> None:

@@ -24,7 +24,7 @@ def dataset(version: DatasetVersion) -> Dataset:
 
 
 def changes() -> list[str]:
-    events = AuditEvent.objects.filter(action="dataset_changed").order_by("pk")
+    events = AuditEvent.objects.filter(action="dataset_changed").order_by("at")
     return [event.details["change"] for event in events]
 
 
