@@ -15,7 +15,7 @@ from inference.cells import (
     cell_class,
     in_order,
 )
-from inference.datasets.selectors import datasets_for
+from inference.datasets.selectors import datasets_in_use_for
 from inference.models import Dataset
 from inference.registry.selectors import serving
 
@@ -133,7 +133,7 @@ class CorrectionsForm(forms.Form):
         datasets: Any = self.fields["dataset"]
         sites.queryset = sites_for(person)
         try:
-            datasets.queryset = datasets_for(person).filter(site=sites.clean(self.site_pk))
+            datasets.queryset = datasets_in_use_for(person).filter(site=sites.clean(self.site_pk))
         except ValidationError:  # the form's own check tells it
             datasets.queryset = Dataset.objects.none()
 

@@ -6,7 +6,7 @@ from django.core.exceptions import ValidationError
 
 from accounts.models import Site, User
 from accounts.selectors import sites_for
-from inference.datasets.selectors import datasets_for, same_cells
+from inference.datasets.selectors import datasets_in_use_for, same_cells
 from inference.datasets.uploads import NewDataset, SentTable
 from inference.ml.bundle import LONGEST_CLASS
 from inference.models import Dataset, DatasetVersion
@@ -55,7 +55,7 @@ class ArchiveForm(forms.Form):
 
     def __init__(self, *args: Any, person: User, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["dataset"].queryset = datasets_for(person)  # type: ignore[attr-defined]
+        self.fields["dataset"].queryset = datasets_in_use_for(person)  # type: ignore[attr-defined]
         self.fields["site"].queryset = sites_for(person)  # type: ignore[attr-defined]
 
     def clean_name(self) -> str:
@@ -66,7 +66,8 @@ class ArchiveForm(forms.Form):
             raise ValidationError("Give the new dataset a name.")
         if Dataset.objects.filter(name__iexact=name).exists():
             raise ValidationError(
-                "A dataset of this name is here already. Choose it above, or take another name."
+                "A dataset of this name is here already. Choose it above (if it is retired, bring "
+                "it back first), or take another name."
             )
         return name
 

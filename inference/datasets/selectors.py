@@ -27,6 +27,11 @@ def datasets_for(person: User) -> QuerySet[Dataset]:
     return Dataset.objects.filter(Q(site=None) | Q(site__in=sites_for(person)))
 
 
+def datasets_in_use_for(person: User) -> QuerySet[Dataset]:
+    """Those that may get a new version."""
+    return datasets_for(person).filter(retired_at=None)
+
+
 def versions_for(person: User) -> QuerySet[DatasetVersion]:
     return DatasetVersion.objects.filter(dataset__in=datasets_for(person)).select_related(
         "dataset__site", "job", "created_by"
@@ -34,8 +39,11 @@ def versions_for(person: User) -> QuerySet[DatasetVersion]:
 
 
 def ready_versions_for(person: User) -> QuerySet[DatasetVersion]:
-    """Those that can be trained on."""
     return versions_for(person).filter(ready_at__isnull=False)
+
+
+def versions_to_train_on_for(person: User) -> QuerySet[DatasetVersion]:
+    return ready_versions_for(person).filter(dataset__retired_at=None)
 
 
 def images_for(person: User) -> QuerySet[DatasetImage]:

@@ -8,6 +8,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import Max
+from django.utils import timezone
 
 from accounts import audit
 from accounts.models import Site, User
@@ -97,6 +98,29 @@ def dataset_update(*, dataset: Dataset, licence: str, description: str, by: User
     dataset.full_clean(exclude=["created_by"])
     dataset.save()
     audit.record(audit.Action.DATASET_CHANGED, actor=by, subject=dataset, before=before)
+
+
+@transaction.atomic
+def dataset_retire(*, dataset: Dataset, by: User) -> None:
+    """Use a dataset no more: nothing is trained or measured with it, and it gets no version.
+
+    What was made with it stays as it is; a training that has begun goes on.
+    """
+    dataset = Dataset.objects.select_for_update().get(pk=dataset.pk)
+    if dataset.retired_at is None:
+        dataset.retired_at = timezone.now()
+        dataset.save(update_fields=["retired_at"])
+        audit.record(audit.Action.DATASET_CHANGED, actor=by, subject=dataset, change="retired")
+
+
+@transaction.atomic
+def dataset_restore(*, dataset: Dataset, by: User) -> None:
+    """Use a retired dataset again."""
+    dataset = Dataset.objects.select_for_update().get(pk=dataset.pk)
+    if dataset.retired_at is not None:
+        dataset.retired_at = None
+        dataset.save(update_fields=["retired_at"])
+        audit.record(audit.Action.DATASET_CHANGED, actor=by, subject=dataset, change="brought back")
 
 
 @transaction.atomic
@@ -201,8 +225,14 @@ def version_begin(
     by: User | None,
     parent: DatasetVersion | None = None,
 ) -> DatasetVersion:
-    """Give the dataset its next version, and queue the job that makes it ready."""
+    """Give the dataset its next version, and queue the job that makes it ready.
+
+    Raises:
+        ValidationError: the dataset is retired.
+    """
     dataset = Dataset.objects.select_for_update().get(pk=dataset.pk)
+    if dataset.retired_at is not None:
+        raise ValidationError(f"{dataset} is retired. Bring it back first.")
     last = dataset.versions.aggregate(last=Max("number"))["last"] or 0
     version = DatasetVersion.objects.create(
         dataset=dataset,

@@ -6,6 +6,7 @@ urlpatterns = [
     path("datasets/", views.datasets, name="datasets"),
     path("datasets/new/", upload_views.dataset_new, name="dataset_new"),
     path("datasets/<int:pk>/", views.dataset_change, name="dataset_change"),
+    path("datasets/<int:pk>/retire/", views.dataset_retire, name="dataset_retire"),
     path("datasets/uploads/", upload_views.dataset_upload, name="dataset_upload"),
     path("datasets/uploads/<int:pk>/", upload_views.dataset_piece, name="dataset_piece"),
     path("datasets/uploads/<int:pk>/finish/", upload_views.dataset_finish, name="dataset_finish"),

@@ -19,6 +19,7 @@ from django.views.decorators.http import (
     conditional_page,
     require_GET,
     require_http_methods,
+    require_POST,
 )
 
 from accounts.access import AuthenticatedRequest, requires
@@ -35,9 +36,11 @@ LEFT_OUT_PER_PAGE = 50
 @requires(Permission.MANAGE_DATASETS)
 @require_GET
 def datasets(request: AuthenticatedRequest) -> HttpResponse:
-    """Every dataset with its versions, the newest first."""
+    """Every dataset with its versions, the newest first; the retired ones apart."""
+    all_of_them = selectors.datasets_with_versions_for(request.user)
     context = {
-        "datasets": selectors.datasets_with_versions_for(request.user),
+        "datasets": [dataset for dataset in all_of_them if dataset.retired_at is None],
+        "retired": [dataset for dataset in all_of_them if dataset.retired_at is not None],
         "uploads": selectors.open_uploads_for(request.user),
     }
     return render(request, "inference/datasets.html", context)
@@ -55,6 +58,21 @@ def dataset_change(request: AuthenticatedRequest, pk: int) -> HttpResponse:
     context = {"form": form, "dataset": dataset}
     status = 422 if form.errors else 200
     return render(request, "inference/dataset_form.html", context, status=status)
+
+
+@requires(Permission.MANAGE_DATASETS)
+@require_POST
+def dataset_retire(request: AuthenticatedRequest, pk: int) -> HttpResponse:
+    """Retire a dataset, or bring a retired one back (``act``)."""
+    dataset = get_object_or_404(selectors.datasets_for(request.user), pk=pk)
+    match request.POST.get("act"):
+        case "retire":
+            services.dataset_retire(dataset=dataset, by=request.user)
+            messages.success(request, f"{dataset} is retired.")
+        case "restore":
+            services.dataset_restore(dataset=dataset, by=request.user)
+            messages.success(request, f"{dataset} is in use again.")
+    return redirect("inference:datasets")
 
 
 # --- A version -------------------------------------------------------------------------------

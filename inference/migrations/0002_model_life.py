@@ -145,6 +145,10 @@ class Migration(migrations.Migration):
                     models.DateTimeField(default=django.utils.timezone.now, editable=False),
                 ),
                 (
+                    "retired_at",
+                    models.DateTimeField(editable=False, help_text="not used since", null=True),
+                ),
+                (
                     "created_by",
                     models.ForeignKey(
                         null=True,

@@ -35,6 +35,7 @@ class Dataset(models.Model):
         settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
     )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+    retired_at = models.DateTimeField(null=True, editable=False, help_text="not used since")
 
     class Meta:
         ordering = ("name",)

@@ -227,7 +227,7 @@ def bundle_problem(model_version: ModelVersion) -> BundleError | None:
 
 # --- Data ------------------------------------------------------------------------------------
 def newest_dataset_versions() -> list[DatasetVersion]:
-    """Of every dataset the newest version that is ready."""
-    ready = DatasetVersion.objects.filter(ready_at__isnull=False)
+    """Of every dataset that is not retired the newest version that is ready."""
+    ready = DatasetVersion.objects.filter(ready_at__isnull=False, dataset__retired_at=None)
     newest = ready.filter(dataset=OuterRef("dataset")).order_by("-number").values("pk")[:1]
     return list(ready.filter(pk=Subquery(newest)).select_related("dataset"))

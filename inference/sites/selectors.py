@@ -9,6 +9,7 @@ from accounts.permissions import Permission, has_permission
 from accounts.selectors import sites_for
 from inference.models import DatasetVersion, ModelVersion, SiteValidation
 from inference.registry.selectors import serving
+from inference.sites.verdict import FEWEST_CELLS
 
 
 def sites_to_validate(person: User) -> QuerySet[Site]:
@@ -31,9 +32,13 @@ def validations_for(person: User) -> QuerySet[SiteValidation]:
 
 
 def cells_of(site: Site) -> QuerySet[DatasetVersion]:
-    """Ready versions of labelled cells that are the site's own, with ``cell_count``."""
-    ready = DatasetVersion.objects.filter(dataset__site=site, ready_at__isnull=False)
-    return ready.select_related("dataset").annotate(cell_count=Count("images")).order_by("-pk")
+    """What a model can be measured on: ready versions of labelled cells that are the site's own,
+    enough of them, of datasets that are not retired; each with ``cell_count``."""
+    ready = DatasetVersion.objects.filter(
+        dataset__site=site, dataset__retired_at=None, ready_at__isnull=False
+    )
+    counted = ready.select_related("dataset").annotate(cell_count=Count("images"))
+    return counted.filter(cell_count__gte=FEWEST_CELLS).order_by("-pk")
 
 
 def validated_pairs() -> set[tuple[int, int]]:

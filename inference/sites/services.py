@@ -21,10 +21,12 @@ def validation_start(
     or runs is it.
 
     Raises:
-        ValidationError: the cells are another site's, not ready, too few or too many.
+        ValidationError: the cells are another site's, retired, not ready, too few or too many.
     """
     if dataset_version.dataset.site_id != site.pk:
         raise ValidationError("These cells are not this site's own. Choose a dataset of the site.")
+    if dataset_version.dataset.retired_at is not None:
+        raise ValidationError(f"{dataset_version.dataset} is retired. Have it brought back first.")
     if dataset_version.ready_at is None:
         raise ValidationError("This dataset version is not ready yet. Wait for its import to end.")
     count = dataset_version.images.count()

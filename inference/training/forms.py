@@ -42,6 +42,12 @@ CHOICES: dict[str, dict[Any, str]] = {
 
 
 class _VersionsField(forms.ModelMultipleChoiceField):  # type: ignore[type-arg]
+    def clean(self, value: Any) -> Any:
+        try:
+            return super().clean(value)
+        except OverflowError as error:  # a key that is too large for SQLite
+            raise ValidationError(self.error_messages["invalid_choice"]) from error
+
     def label_from_instance(self, version: DatasetVersion) -> str:
         told = version.summary
         pictures, classes = told["pictures"], len(told["classes"])
@@ -58,7 +64,10 @@ class DataForm(forms.Form):
         DatasetVersion.objects.none(),
         label="Datasets",
         widget=forms.CheckboxSelectMultiple,
-        error_messages={"required": "Choose a dataset first."},
+        error_messages={
+            "required": "Choose a dataset first.",
+            "invalid_choice": "What you chose cannot be trained on. Choose one of these.",
+        },
     )
 
     def __init__(self, *args: Any, versions: QuerySet[DatasetVersion], **kwargs: Any) -> None:

@@ -9,7 +9,7 @@ from django.views.decorators.http import require_GET, require_http_methods
 from accounts.access import AuthenticatedRequest, requires
 from accounts.permissions import Permission
 from inference.cells import CLASSES
-from inference.datasets.selectors import ready_versions_for
+from inference.datasets.selectors import versions_to_train_on_for
 from inference.models import TrainingRun
 from inference.registry.selectors import active_model_version
 from inference.training import selectors, services
@@ -36,7 +36,7 @@ def trainings(request: AuthenticatedRequest) -> HttpResponse:
 def training_new(request: AuthenticatedRequest) -> HttpResponse:
     """First what to train on, then how; what that would take is told before it is started."""
     again = _run_to_repeat(request)
-    ready = ready_versions_for(request.user).order_by("dataset__name", "-number")
+    ready = versions_to_train_on_for(request.user).order_by("dataset__name", "-number")
     chosen = request.POST if request.method == "POST" else request.GET
     data = DataForm(chosen if "versions" in chosen else None, versions=ready)
     if not data.is_valid():

@@ -84,6 +84,7 @@ ROWS = [
     Row("inference:dataset_finish", "Have it imported", frozenset({A}), "post", "dataset_upload"),
     Row("inference:dataset_discard", "Throw it away", frozenset({A}), "post", "dataset_upload"),
     Row("inference:dataset_change", "Change a dataset's facts", frozenset({A}), object="dataset"),
+    Row("inference:dataset_retire", "Retire it", frozenset({A}), "post", "dataset"),
     Row("inference:dataset_version", "Look at the data", frozenset({A}), object="dataset_version"),
     Row("inference:dataset_edit", "Change its classes", frozenset({A}), object="dataset_version"),
     Row("inference:dataset_report", "Its report", frozenset({A}), object="dataset_version"),

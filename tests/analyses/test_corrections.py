@@ -146,7 +146,7 @@ def test_the_counts_cost_a_fixed_number_of_queries(
 def test_the_version_can_be_trained_and_measured_with(
     site: Site, technician: User, model: ModelVersion, admin: User
 ) -> None:
-    samples = [reviewed(site, technician, model, "neutrophil", "blast") for _ in range(3)]
+    samples = [reviewed(site, technician, model, "neutrophil", "blast") for _ in range(10)]
     version = corrections.corrections_hand_over(site=site, dataset=None, name="Ours", by=admin)
     job = queue.claim(worker="test")
     assert job is not None

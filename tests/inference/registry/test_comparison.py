@@ -12,6 +12,7 @@ from accounts.models import AuditEvent, User
 from accounts.permissions import Role
 from hematovision.files import store
 from hematovision.files.gate import decode
+from inference.datasets.services import dataset_retire
 from inference.jobs import child, queue
 from inference.ml.bundle import load_bundle
 from inference.ml.engine import Engine
@@ -27,7 +28,12 @@ from inference.models import (
     TrainingRun,
 )
 from inference.registry.gate import gate_of
-from inference.registry.selectors import bundle_folder, readings_of, report_folder
+from inference.registry.selectors import (
+    bundle_folder,
+    newest_dataset_versions,
+    readings_of,
+    report_folder,
+)
 from inference.registry.services import bundle_register, comparison_start
 from tests.bundles import CLASSES, make_bundle
 from tests.factories import StoredImageFactory, UserFactory, activate, smear
@@ -207,6 +213,19 @@ def test_without_any_dataset_the_verdict_says_so(
     candidate = register("candidate")
     comparison_start(candidate=candidate, baseline=baseline, by=admin)
     assert work().status == "done"
+    assert "enough photographs" in gate_of(candidate, baseline).objection
+
+
+def test_a_retired_dataset_is_not_compared_with(
+    baseline: ModelVersion, dataset: DatasetVersion, register: Register, admin: User
+) -> None:
+    assert newest_dataset_versions() == [dataset]
+    dataset_retire(dataset=dataset.dataset, by=admin)
+    assert newest_dataset_versions() == []
+    candidate = register("candidate")
+    comparison = comparison_start(candidate=candidate, baseline=baseline, by=admin)
+    assert work().status == "done"
+    assert not comparison.dataset_versions.exists()
     assert "enough photographs" in gate_of(candidate, baseline).objection
 
 

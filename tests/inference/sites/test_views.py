@@ -1,11 +1,13 @@
 """The pages of a site's first day, and the line that results carry until then."""
 
 import pytest
+from django.core.exceptions import ValidationError
 from django.test import Client
 
 from accounts.models import Site, User
 from accounts.permissions import Role
 from analyses.models import Sample
+from inference.datasets.services import dataset_retire
 from inference.models import Job, ModelVersion, SiteValidation
 from inference.sites import services
 from tests.factories import ModelVersionFactory, UserFactory, activate, analysed_sample
@@ -80,7 +82,8 @@ def test_from_the_cells_to_acceptance(
     for address in (f"/samples/{sample.pk}/", f"/samples/{sample.pk}/results/", "/samples/"):
         assert NOT_VALIDATED in text(web, address)
     assert "Begin the first day" in text(web, "/sites/")
-    assert "no dataset that is ready yet" in text(web, f"/sites/{site.pk}/")
+    cells({"neutrophil": 19})
+    assert "no dataset that is ready and has 20 cells yet" in text(web, f"/sites/{site.pk}/")
 
     labelled = cells({"neutrophil": 20})
     chosen = {"dataset_version": labelled.pk, "model_version": model.pk}
@@ -104,6 +107,22 @@ def test_from_the_cells_to_acceptance(
     assert "Only as a second look." in page
     for address in (f"/samples/{sample.pk}/", "/samples/"):
         assert NOT_VALIDATED not in text(web, address)
+
+
+def test_cells_of_a_retired_dataset_are_not_offered(
+    web: Client, site: Site, doctor: User, model: ModelVersion, cells: MakeCells
+) -> None:
+    labelled = cells({"neutrophil": 20})
+    assert f"{labelled}: 20 cells" in text(web, f"/sites/{site.pk}/")
+    dataset_retire(dataset=labelled.dataset, by=doctor)
+    assert str(labelled) not in text(web, f"/sites/{site.pk}/")
+    chosen = {"dataset_version": labelled.pk, "model_version": model.pk}
+    assert web.post(f"/sites/{site.pk}/", chosen).status_code == 422
+    labelled.dataset.refresh_from_db()
+    with pytest.raises(ValidationError, match="is retired"):
+        services.validation_start(
+            site=site, model_version=model, dataset_version=labelled, by=doctor
+        )
 
 
 def test_a_new_model_has_to_be_validated_anew(

@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 from pytest_django import Settings
 
 from accounts.permissions import Role
-from inference.models import DatasetVersion, Job, ModelVersion, TrainingRun
+from inference.models import Dataset, DatasetVersion, Job, ModelVersion, TrainingRun
 from inference.registry.services import bundle_register
 from inference.training.curves import best_epoch, charts_of
 from inference.training.forms import TrainingForm
@@ -80,6 +81,20 @@ def test_first_the_data_are_chosen(admin: Client) -> None:
     DatasetVersion.objects.filter(pk=version.pk).update(ready_at=None)
     assert str(version) not in page_of(admin.get("/trainings/new/"))
     assert "No dataset is ready" in page_of(admin.get(f"/trainings/new/?versions={version.pk}"))
+
+
+def test_a_retired_dataset_is_not_offered(admin: Client, version: DatasetVersion) -> None:
+    Dataset.objects.update(retired_at=timezone.now())
+    assert str(version) not in page_of(admin.get("/trainings/new/"))
+    response = admin.post("/trainings/new/", {**filled(version), "act": "start"})
+    assert "No dataset is ready" in page_of(response)
+    assert not TrainingRun.objects.exists()
+
+
+def test_a_key_that_no_dataset_can_have_is_told(admin: Client, version: DatasetVersion) -> None:
+    page = page_of(admin.get(f"/trainings/new/?versions={'9' * 25}"))
+    assert "cannot be trained on. Choose one of these" in page
+    assert str(version) in page
 
 
 def test_the_form_begins_with_the_model_in_use(
