@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -27,11 +28,15 @@ images_upload(target=NewSample(site=by.sites.get(), accession_number={name!r}), 
 """
 
 PROMOTE = """
+import time
 from accounts.models import Site
 from analyses.models import Analysis
 from inference.registry.selectors import active_model_version
 from inference.registry.services import bundle_register, model_promote
 second = bundle_register(folder=Path({bundle!r}), by=None)
+Path({uploaded!r}).touch()
+while not Analysis.objects.filter(status="done").exists():
+    time.sleep(0.01)
 model_promote(model_version=second, site=None, reason="A test.", override_reason="A running one.",
     expected_active=active_model_version(), by=None)
 in_hand = Analysis.objects.exclude(status="done").count()
@@ -72,19 +77,28 @@ def second(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def system(tmp_path: Path) -> Iterator[RunningSystem]:
-    variables = {"ANALYSIS_CLAIM_SIZE": "8"}
+    variables = {"ANALYSIS_CLAIM_SIZE": "1"}  # slow enough to change the model meanwhile
     with RunningSystem(tmp_path / "system", variables=variables) as running:
         yield running
 
 
 def test_a_model_put_in_use_in_the_middle_of_a_batch(
-    system: RunningSystem, pictures: Path, second: Path
+    system: RunningSystem, pictures: Path, second: Path, tmp_path: Path
 ) -> None:
+    uploaded = tmp_path / "uploaded"
     begin = BEGIN.format(folder=str(pictures), name="A")
-    then = PROMOTE.format(bundle=str(second))
+    then = PROMOTE.format(bundle=str(second), uploaded=str(uploaded))
     more = BEGIN.format(folder=str(pictures), name="B")
-    system.manage("shell", "-v0", "-c", begin + then + more)
     deadline = time.monotonic() + 120
+    system.kill_worker()
+    with ThreadPoolExecutor(1) as pool:
+        acts = pool.submit(system.manage, "shell", "-v0", "-c", begin + then + more)
+        while not uploaded.exists():
+            assert not acts.done(), acts.result()
+            assert time.monotonic() < deadline, "nothing was uploaded"
+            time.sleep(0.05)
+        system.start_worker()
+        acts.result()
     while count(system, "done") < 2 * IMAGES:
         assert time.monotonic() < deadline, system.log("worker")
         time.sleep(0.05)
