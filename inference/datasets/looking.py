@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from inference.cells import in_order
+from inference.ml.datasets.kinds import KINDS
 from inference.models import DatasetImage, DatasetVersion
 
 MANIFEST_NAME = "manifest.jsonl"
@@ -26,16 +27,6 @@ PLOTS = {
     "brightness": "Brightness of the pictures: median, and 90 % of each class",
     "colours": "Mean colour of each class, as it is",
     "sizes": "Sizes of the pictures",
-}
-
-
-OUTLIERS = {
-    "size": "Size",
-    "intensity": "Brightness",
-    "colour": "Colour",
-    "sharpness": "Sharpness",
-    "no_cell": "No cell found",
-    "many_cells": "Many cells found",
 }
 
 
@@ -103,7 +94,7 @@ class Look:
                 found["count"],
                 [(self._pictures([row["at"]])[0], row["reason"]) for row in self._outliers(kind)],
             )
-            for kind, title in OUTLIERS.items()
+            for kind, title in KINDS.items()
             if (found := self.figures["outliers"][kind])["count"]
         ]
 
@@ -137,7 +128,7 @@ class Look:
             positions |= {at for row in shown for at in row["pair"]}
         for kind in ("identical", "near"):
             positions |= {at for row in duplicates[kind]["shown"][:GROUPS_SHOWN] for at in row}
-        positions |= {row["at"] for kind in OUTLIERS for row in self._outliers(kind)}
+        positions |= {row["at"] for kind in KINDS for row in self._outliers(kind)}
         keys = [self._keys[at] for at in positions]
         rows = DatasetImage.objects.defer("facts").filter(pk__in=keys)
         return {row.pk: row for row in rows}

@@ -9,15 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
-
+from inference.ml import page
 from inference.ml.bundle import Bundle
 from inference.ml.split import SIDES
-
-_TEMPLATES = Path(__file__).parent / "templates"
 
 # Figures that are no shares of something; all others are written as percentages.
 _NUMBERS = frozenset(
@@ -62,15 +59,7 @@ def render_model_card(
     -------
     str
     """
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=select_autoescape(["html"]),
-        undefined=StrictUndefined,
-        finalize=_plain,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    environment = page.environment(finalize=_plain, keep_trailing_newline=True)
     environment.filters |= {
         "answers": lambda figures: _answers(figures, bundle.classes),
         "class_rows": class_rows,

@@ -54,11 +54,6 @@ def accepted_validations(model_version: ModelVersion) -> list[SiteValidation]:
     )
 
 
-def is_validated(site: Site, model_version: ModelVersion) -> bool:
-    accepted = SiteValidation.objects.filter(accepted_at__isnull=False)
-    return accepted.filter(site=site, model_version=model_version).exists()
-
-
 @dataclass(frozen=True)
 class Standing:
     """Which model serves a site, and the newest validation of it that was accepted."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Iterable
@@ -66,11 +65,6 @@ def from_bytes(data: bytes) -> list[Entry]:
     if to_bytes(entries) != data:
         raise ManifestError("The manifest was changed: it is not written as it would be.")
     return entries
-
-
-def hash_of(entries: Iterable[Entry]) -> str:
-    """SHA-256 of `to_bytes`."""
-    return hashlib.sha256(to_bytes(entries)).hexdigest()
 
 
 def _entry(line: str) -> Entry:

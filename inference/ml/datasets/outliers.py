@@ -10,16 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.ml.datasets.facts import PictureFacts
+from inference.ml.datasets.kinds import KINDS
 from inference.ml.datasets.manifest import Entry
 
-KINDS = {
-    "size": "Size",
-    "intensity": "Brightness",
-    "colour": "Colour",
-    "sharpness": "Sharpness",
-    "no_cell": "No cell found",
-    "many_cells": "Many cells found",
-}
 FAR = 5.0
 """Robust standard deviations from the class's median: by chance one picture in two million."""
 

@@ -7,14 +7,13 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from inference.ml import page
 from inference.ml.datasets.drawings import plots
 from inference.ml.datasets.explore import Exploration
-from inference.ml.datasets.outliers import KINDS
+from inference.ml.datasets.kinds import KINDS
 
-_TEMPLATES = Path(__file__).parents[1] / "templates"
 _SHOWN = 30  # rows of each list of files; report.json has more
 _MOST_BYTES = 20_000  # of a thumbnail: the page must stay one that can be sent
 
@@ -39,27 +38,24 @@ def render(
     drawn : mapping, optional
         What `plots` gave, if it was called before.
     """
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     images = {
         sha: "data:image/jpeg;base64," + base64.b64encode(data).decode()
         for sha, data in thumbnails.items()
         if len(data) <= _MOST_BYTES
     }
     drawings = drawn if drawn is not None else plots(exploration)
-    return environment.get_template("dataset.html.j2").render(
-        data=exploration,
-        files=exploration["files"],
-        images=images,
-        plots={name: Markup(text) for name, text in drawings.items()},  # noqa: S704  our drawing
-        kinds=KINDS,
-        most=_SHOWN,
-        title=title,
+    return (
+        page.environment()
+        .get_template("dataset.html.j2")
+        .render(
+            data=exploration,
+            files=exploration["files"],
+            images=images,
+            plots={name: Markup(text) for name, text in drawings.items()},  # noqa: S704  our drawing
+            kinds=KINDS,
+            most=_SHOWN,
+            title=title,
+        )
     )
 
 

@@ -5,18 +5,16 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image
 
+from inference.ml import page
 from inference.ml.evaluation import plots
 
-_TEMPLATES = Path(__file__).parents[1] / "templates"
 _HOW = {
     "wilson": "Wilson's interval over photographs: few of them, or few errors",
     "combined": "combined from the intervals of the classes",
@@ -37,13 +35,7 @@ def render(result: Mapping[str, Any], pictures: NDArray[np.uint8]) -> str:
     pictures : uint8 array of shape (M, S, S, 3)
         Crops of the mistakes of all sets, in their order.
     """
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page.environment()
     environment.filters |= {"pct": percent, "num": number, "points": points, "signed": signed}
     environment.globals |= {"plots": {name: _drawn(name) for name in _DRAWINGS}}
     images = iter([_jpeg(picture) for picture in pictures])

@@ -161,12 +161,11 @@ def test_a_fit_model_is_accepted_in_the_persons_words(
     site: Site, cells: MakeCells, doctor: User
 ) -> None:
     validation = measured(site, cells, doctor, "fit")
-    assert not selectors.is_validated(site, validation.model_version)
+    assert selectors.validated_pairs() == set()
     with pytest.raises(ValidationError, match="own words"):
         services.validation_accept(validation=validation, words=" ", against=False, by=doctor)
     services.validation_accept(validation=validation, words="Good.", against=False, by=doctor)
-    assert selectors.is_validated(site, validation.model_version)
-    assert not selectors.is_validated(SiteFactory.create(), validation.model_version)
+    assert selectors.validated_pairs() == {(site.pk, validation.model_version.pk)}
     event = AuditEvent.objects.get(action="site_validated")
     assert (event.actor, event.details["against_verdict"]) == (doctor, False)
     with pytest.raises(ValidationError, match="already"):
