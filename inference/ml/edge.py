@@ -28,9 +28,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from numpy.typing import NDArray
 
+from inference.ml import page
 from inference.ml.bundle import KERAS_NAME, Bundle, sha256_of
 from inference.ml.data import Decode, Item, cut_crops
 from inference.ml.engine import Engine
@@ -377,14 +377,7 @@ def _write(out: Path, result: dict[str, Any], contents: dict[str, bytes]) -> Non
 
 
 def _readme(result: dict[str, Any]) -> str:
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=False,  # noqa: S701 - plain text
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    environment = page.environment(keep_trailing_newline=True)
     environment.filters["pct"] = _percent
     return environment.get_template("edge_readme.txt.j2").render(edge=result)
 
